@@ -1,0 +1,56 @@
+"""What XGBoost and LightGBM pass to an objective or a metric, and what they expect back.
+
+=====================  ===========================================  =======================
+caller                 arguments                                    a metric returns
+=====================  ===========================================  =======================
+xgboost, native        margin, DMatrix                              name, value
+lightgbm, native       margin, Dataset                              name, value, is_higher_better
+XGB* scikit-learn      labels, margin[, sample_weight=weights]      value (named by ``__name__``)
+LGBM* scikit-learn     labels, margin, weights[, group]             name, value, is_higher_better
+=====================  ===========================================  =======================
+
+The scikit-learn classes look at the signature: XGBoost for a parameter named ``sample_weight``,
+LightGBM counts 2, 3 or 4 parameters and fills them all.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNSET: Final = object()
+"""Default of a metric's fourth parameter, `group`: LightGBM's classes always fill it, XGBoost's never."""
+
+MetricResult = float | tuple[str, float] | tuple[str, float, bool]
+
+
+class Rows(NamedTuple):
+    """The rows of one call, whichever convention they came by. Read only: they may be the engine's memory."""
+
+    labels: Any
+    margins: Any
+    weights: NDArray[Any] | None
+
+
+def read(first: Any, second: Any, weights: Any) -> Rows:
+    """Tell the two orders apart: natively the second argument is the data set."""
+    if not _is_dataset(second):
+        return Rows(first, second, weights)
+    labels, weights = second.get_label(), second.get_weight()
+    if labels is None or np.size(labels) == 0:
+        raise ValueError("y must be given: the data set has no labels")
+    if weights is not None and np.size(weights) == 0:  # XGBoost's way to say that there are none
+        weights = None
+    return Rows(labels, first, weights)
+
+
+def answer(second: Any, group: Any, name: str, value: float, greater_is_better: bool) -> MetricResult:
+    """A metric's value in the form its caller expects."""
+    if _is_dataset(second):
+        from_lightgbm = hasattr(second, "num_data")  # XGBoost's DMatrix has num_row
+        return (name, value, greater_is_better) if from_lightgbm else (name, value)
+    return value if group is UNSET else (name, value, greater_is_better)
+
+
+def _is_dataset(argument: Any) -> bool:
+    return hasattr(argument, "get_label")

@@ -1,0 +1,1 @@
+"""The row formulas (`rows`) and what compiles them for each device (`cpu`)."""

@@ -1,0 +1,274 @@
+"""The row formulas compiled for the CPU: float32 lanes, chunks of rows, several threads.
+
+`exp` and `log1p` are short polynomials, so that LLVM turns the loop over rows into SIMD code; a call
+into libm would keep it scalar. Nothing is cached on disk: compiling takes about half a second per
+process and kind of gamma, and works where no directory is writable.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from joblib import cpu_count
+from numba import njit
+from numpy.typing import NDArray
+
+from . import rows
+from .rows import RowParameters
+
+CHUNK = 65536  # rows a kernel call takes: their buffers stay in the second-level cache
+ROWS_PER_THREAD = 100_000  # below this, handing rows to another thread costs more than it saves
+
+OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
+INLINE = {**OPTIONS, "forceinline": True}  # a call left in the loop would keep it scalar
+
+Kernel = Callable[..., bool]
+Rows = NDArray[Any]
+
+
+# --- primitives ----------------------------------------------------------------------------------
+
+ONE = np.float32(1)
+INFINITY = np.float32(np.inf)
+ZERO = np.float32(0)
+LARGEST = np.finfo(np.float32).max
+LOWEST = np.float32(-87)  # exp(-87) is just above float32's smallest normal; below, exp is zero
+TINY = np.float32(1e-37)
+LOG2_E = np.float32(1.4426950408889634)
+LN_2 = np.float32(0.6931471805599453)  # 1.9e-9 off: under a fused multiply-add one part is enough
+ROUND = np.float32(12582912.0)  # 1.5 * 2**23: adding it leaves the nearest integer in the low bits
+
+# Minimax in relative error: exp on |r| <= ln(2) / 2 to 7.5e-8, log1p(x) / x on [0, 1] to 1.9e-7.
+E0, E1, E2, E3, E4, E5 = np.float32(
+    [1.0000000720785887, 0.9999996901454802, 0.4999889046802701, 0.16667578359564106,
+     0.04191587662295756, 0.00829758370123396]
+)  # fmt: skip
+L0, L1, L2, L3, L4, L5, L6, L7 = np.float32(
+    [0.9999998056663508, -0.4999740539008409, 0.33275479682791326, -0.24495462296639722,
+     0.17745239961749096, -0.10768169143418772, 0.04408961614385927, -0.008539204095111172]
+)  # fmt: skip
+
+
+@njit(**INLINE)
+def bits(x):  # type: ignore[no-untyped-def]
+    return np.float32(x).view(np.int32)
+
+
+@njit(**INLINE)
+def join(a, b):  # type: ignore[no-untyped-def]
+    return np.int32(a | b)  # Numba would widen it to 64 bits, and halve the lanes
+
+
+@njit(**INLINE)
+def exp(x):  # type: ignore[no-untyped-def]
+    """exp(x) for x <= 0: 2**n e**r with |r| <= ln(2) / 2, in Estrin's order."""
+    shifted = x * LOG2_E + ROUND
+    r = x - (shifted - ROUND) * LN_2
+    r2 = r * r
+    mantissa = (E0 + r * E1) + r2 * ((E2 + r * E3) + r2 * (E4 + r * E5))
+    result = np.int32(bits(mantissa) + np.int32(bits(shifted) << np.int32(23))).view(np.float32)
+    return result if x >= LOWEST else ZERO
+
+
+@njit(**INLINE)
+def log1p(x):  # type: ignore[no-untyped-def]
+    """log(1 + x) for x in [0, 1]."""
+    x2 = x * x
+    return x * (((L0 + x * L1) + x2 * (L2 + x * L3)) + (x2 * x2) * ((L4 + x * L5) + x2 * (L6 + x * L7)))
+
+
+@njit(**INLINE)
+def minimum(a, b):  # type: ignore[no-untyped-def]
+    return b if b < a else a  # keeps a NaN in a
+
+
+@njit(**INLINE)
+def maximum(a, b):  # type: ignore[no-untyped-def]
+    return b if b > a else a
+
+
+@njit(**INLINE)
+def where(condition, a, b):  # type: ignore[no-untyped-def]
+    return a if condition else b
+
+
+@njit(**INLINE)
+def power_any(q, log_q, gamma):  # type: ignore[no-untyped-def]
+    return exp(gamma * log_q)
+
+
+@njit(**INLINE)
+def power_halves(q, log_q, gamma):  # type: ignore[no-untyped-def]
+    """q**gamma for a constant multiple of one half below 8: LLVM folds the tests away."""
+    halves = np.int32(gamma + gamma)
+    result = np.sqrt(q) if halves & 1 else ONE
+    if halves & 2:
+        result = result * q
+    square = q * q
+    if halves & 4:
+        result = result * square
+    if halves & 8:
+        result = result * (square * square)
+    return result
+
+
+def _in_halves(gamma: float) -> bool:
+    return gamma < 8 and (2 * gamma).is_integer()
+
+
+# --- compilation ---------------------------------------------------------------------------------
+
+
+def _formulas(halves: bool) -> dict[str, Any]:
+    primitives = {
+        "ONE": ONE, "LARGEST": LARGEST, "TINY": TINY, "abs": abs, "exp": exp, "log1p": log1p,
+        "minimum": minimum, "maximum": maximum, "where": where, "power": power_halves if halves else power_any,
+    }  # fmt: skip
+    return rows.bind(primitives, njit(**INLINE))
+
+
+@lru_cache(maxsize=64)
+def _kernel(formula: str, gammas: tuple[float, float] | None, weighted: bool) -> Kernel:
+    """Compile the loop over rows; with `gammas`, which must be multiples of one half, as constants.
+
+    The loop returns True if it met a value to refuse: it gathers the sign bits of y, 1 - y and the
+    weight, and those of results that are not finite.
+    """
+    row = _formulas(halves=gammas is not None)[formula]
+    constant = gammas is not None
+    constant0, constant1 = (np.float32(gamma) for gamma in gammas or (0, 0))
+
+    if formula == "values":
+
+        @njit(**OPTIONS)
+        def kernel(y, z, w, weight0, weight1, gamma0, gamma1, out):  # type: ignore[no-untyped-def]
+            if constant:
+                gamma0, gamma1 = constant0, constant1
+            signs = np.int32(0)
+            for i in range(z.size):
+                label = y[i]
+                value = row(label, np.float32(z[i]), weight0, weight1, gamma0, gamma1)
+                if weighted:
+                    value *= w[i]
+                    signs = join(signs, bits(w[i]))
+                out[i] = value
+                finite = np.int32(0) if abs(value) < INFINITY else np.int32(-1)
+                signs = join(signs, join(finite, join(bits(label), bits(ONE - label))))
+            return signs < 0
+
+    else:
+
+        @njit(**OPTIONS)
+        def kernel(  # type: ignore[no-untyped-def]
+            y, z, w, weight0, weight1, gamma0, gamma1, per_step, gradient, hessian
+        ):
+            if constant:
+                gamma0, gamma1 = constant0, constant1
+            signs = np.int32(0)
+            for i in range(z.size):
+                label = y[i]
+                slope, bend = row(label, np.float32(z[i]), weight0, weight1, gamma0, gamma1, per_step)
+                if weighted:
+                    slope *= w[i]
+                    bend *= w[i]
+                    signs = join(signs, bits(w[i]))
+                gradient[i] = slope
+                hessian[i] = bend
+                finite = np.int32(0) if abs(slope) < INFINITY else np.int32(-1)
+                signs = join(signs, join(finite, join(bits(label), bits(ONE - label))))
+            return signs < 0
+
+    return kernel  # type: ignore[no-any-return]
+
+
+# --- running -------------------------------------------------------------------------------------
+
+
+def threads(n_rows: int) -> int:
+    """Threads for a call: the CPUs this process may use, at most OMP_NUM_THREADS, one if it is small."""
+    wanted = max(1, n_rows // ROWS_PER_THREAD)
+    if wanted == 1:
+        return 1
+    limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return min(wanted, _cpus(), int(limit) if limit.isdigit() and int(limit) > 0 else wanted)
+
+
+@lru_cache(maxsize=1)
+def _cpus() -> int:
+    return int(cpu_count())  # affinity and container quota; reading them costs as much as 100k rows
+
+
+@lru_cache(maxsize=1)
+def _pool(process: int, helpers: int) -> ThreadPoolExecutor:
+    """The helping threads of this process: a forked child has another id, and starts its own."""
+    return ThreadPoolExecutor(helpers, thread_name_prefix="boostfocal")
+
+
+def _run(kernel: Kernel, inputs: list[Rows], scalars: list[np.float32], out: list[Rows]) -> bool:
+    """Apply a kernel to every chunk; threads take chunks as they get done. True: a value to refuse."""
+    size = inputs[0].size
+    helpers = threads(size) - 1
+    starts: Iterator[int] = iter(range(0, size, CHUNK))  # shared: taking the next start is atomic
+
+    def work() -> bool:
+        suspicious = False
+        buffers: list[Rows | None] = [None] * len(inputs)
+        for start in starts:
+            part = slice(start, min(start + CHUNK, size))
+            lanes = [_lane(array[part], buffers, index) for index, array in enumerate(inputs)]
+            suspicious |= kernel(*lanes, *scalars, *(array[part] for array in out))
+        return suspicious
+
+    if not helpers:
+        return work()
+    helping = [_pool(os.getpid(), helpers).submit(work) for _ in range(helpers)]
+    suspicious = work()
+    return any([suspicious, *(future.result() for future in helping)])
+
+
+def _lane(part: Rows, buffers: list[Rows | None], index: int) -> Rows:
+    """The rows as the kernel takes them: float32, contiguous, writeable; else copied to a buffer.
+
+    (Numba compiles read-only arrays apart; copying a chunk is cheaper than half a second of that.)
+    """
+    if part.dtype == np.float32 and part.flags.c_contiguous and part.flags.writeable:
+        return part
+    buffer = buffers[index]
+    if buffer is None:
+        buffer = buffers[index] = np.empty(CHUNK, np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # float64 margins beyond float32 become infinite: cut later
+        np.copyto(buffer[: part.size], part, casting="unsafe")
+    return buffer[: part.size]
+
+
+def _call(
+    formula: str, inputs: tuple[Rows, Rows, Rows | None], parameters: RowParameters, *more: float, n_out: int
+) -> tuple[list[NDArray[np.float32]], bool]:
+    labels, margins, weights = inputs
+    gammas = parameters[2:]
+    constants = gammas if all(map(_in_halves, gammas)) else None
+    kernel = _kernel(formula, constants, weights is not None)
+    out = [np.empty(margins.size, np.float32) for _ in range(n_out)]
+    scalars = [np.float32(value) for value in (*parameters, *more)]
+    rows_in = [labels, margins, labels[:1] if weights is None else weights]
+    return out, _run(kernel, rows_in, scalars, out)
+
+
+def gradient_hessian(
+    labels: Rows, margins: Rows, weights: Rows | None, parameters: RowParameters, exact: bool, max_step: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32], bool]:
+    """Weighted gradient and Hessian of 1-d arrays of one length, and whether to look for a bad value."""
+    formula = "gradient_exact" if exact else "gradient_expected"
+    (gradient, hessian), suspicious = _call(formula, (labels, margins, weights), parameters, 1 / max_step, n_out=2)
+    return gradient, hessian, suspicious
+
+
+def losses(
+    labels: Rows, margins: Rows, weights: Rows | None, parameters: RowParameters
+) -> tuple[NDArray[np.float32], bool]:
+    """Weighted loss of each row, and whether to look for a bad value."""
+    (values,), suspicious = _call("values", (labels, margins, weights), parameters, n_out=1)
+    return values, suspicious

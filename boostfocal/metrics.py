@@ -1,0 +1,239 @@
+"""Metrics for both engines, early stopping included, that are right under a custom objective.
+
+Each is a callable for ``custom_metric`` and ``eval_metric`` of XGBoost and ``feval`` and ``eval_metric``
+of LightGBM, and has ``score(y, margin, sample_weight)`` for use without an engine. XGBoost maximizes
+a metric only if its name begins with auc, pre, map or ndcg: the names here are chosen so that early
+stopping goes the right way on both engines.
+
+The engines' own ``logloss`` and ``binary_logloss`` take the raw margin for a probability under a
+custom objective. Use `LogLoss` and `Brier`, which take the loss that the model is trained with.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import engines, validation
+from .losses import FocalLoss
+
+
+class Metric(ABC):
+    """Weighted mean or count over rows, as a metric of either engine.
+
+    Attributes
+    ----------
+    name : str
+        What the engines call it in their logs and results.
+    greater_is_better : bool
+    """
+
+    name: str
+    greater_is_better: ClassVar[bool] = True
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    def score(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """The metric's value.
+
+        Parameters
+        ----------
+        y : array_like of shape (n,)
+            Labels.
+        margin : array_like of shape (n,)
+            Raw scores; a metric that ranks takes any increasing function of them.
+        sample_weight : array_like of shape (n,), optional
+            Finite, not negative.
+        """
+        labels = validation.column("y", y)
+        margins = validation.column("margin", margin, labels, "y")
+        weights = None if sample_weight is None else validation.column("sample_weight", sample_weight, labels, "y")
+        validation.check_values(labels, margins, weights)
+        return self._score(labels, margins, weights)
+
+    def __call__(
+        self, y_true: Any, margin: Any, sample_weight: Any = None, group: Any = engines.UNSET
+    ) -> engines.MetricResult:
+        """The metric, in every calling convention of XGBoost and LightGBM."""
+        rows = engines.read(y_true, margin, sample_weight)
+        value = self.score(rows.labels, rows.margins, rows.weights)
+        return engines.answer(margin, group, self.name, value, self.greater_is_better)
+
+    @abstractmethod
+    def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float: ...
+
+
+@dataclass(frozen=True)
+class FocalMetric(Metric):
+    """Mean focal loss; ``loss.metric`` is one."""
+
+    loss: FocalLoss
+    name: ClassVar[str] = "focal"
+    greater_is_better: ClassVar[bool] = False
+
+    def score(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        return self.loss.mean(y, margin, sample_weight)  # which checks in the same pass
+
+    def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
+        raise AssertionError("score does it all")
+
+
+@dataclass(frozen=True)
+class LogLoss(Metric):
+    """Log loss of the true probability, ``loss.predict_proba(margin)``; soft labels allowed."""
+
+    loss: FocalLoss
+    name: ClassVar[str] = "posterior_logloss"
+    greater_is_better: ClassVar[bool] = False
+
+    def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
+        log_odds = self.loss.log_odds(margins)
+        with np.errstate(invalid="ignore"):  # infinite margins: 0 * inf is a certain and right row
+            surprise = np.logaddexp(0, log_odds) - np.nan_to_num(labels * log_odds, nan=0.0, posinf=np.inf, neginf=-np.inf)
+        return _mean(surprise, weights)
+
+
+@dataclass(frozen=True)
+class Brier(Metric):
+    """Mean squared error of the true probability, ``loss.predict_proba(margin)``; soft labels allowed."""
+
+    loss: FocalLoss
+    name: ClassVar[str] = "posterior_brier"
+    greater_is_better: ClassVar[bool] = False
+
+    def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
+        return _mean((self.loss.predict_proba(margins) - labels) ** 2, weights)
+
+
+@dataclass(frozen=True)
+class AveragePrecision(Metric):
+    """Average precision: the mean of precision over the positives, in order of score (no interpolation)."""
+
+    name: ClassVar[str] = "precision_average"
+
+    def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
+        from sklearn.metrics import average_precision_score
+
+        positive = validation.binary(labels, "average precision")
+        return float(average_precision_score(positive, np.nan_to_num(margins), sample_weight=weights))
+
+
+@dataclass(frozen=True)
+class PrecisionAtK(Metric):
+    """Share of positives among the `k` rows of highest score (all rows if there are fewer).
+
+    Rows that tie for the last places share them, so the value does not depend on their order. With
+    weights: the weight of the positives among those k rows over the weight of the k rows.
+    """
+
+    k: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "k", validation.count("k", self.k))
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return f"precision_at_{self.k}"
+
+    def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
+        positive = validation.binary(labels, "precision at k")
+        k = min(self.k, labels.size)
+        last = np.partition(margins, -k)[-k]
+        above, tied = margins > last, margins == last
+        share = above + tied * ((k - above.sum()) / tied.sum())
+        return _mean(positive.astype(np.float64), share if weights is None else share * weights)
+
+
+@dataclass(frozen=True)
+class RecallAtPrecision(Metric):
+    """Highest recall at a threshold whose precision is at least `precision`; 0 if there is none."""
+
+    precision: float
+
+    def __post_init__(self) -> None:
+        accepted = "a number in (0, 1]"
+        object.__setattr__(self, "precision", validation.number("precision", self.precision, accepted, 0, 1, "]"))
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return f"precision_{self.precision:g}_recall"
+
+    def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
+        from sklearn.metrics import precision_recall_curve
+
+        positive = validation.binary(labels, "recall at a precision")
+        precision, recall, _ = precision_recall_curve(positive, np.nan_to_num(margins), sample_weight=weights)
+        return float(recall[precision >= self.precision].max(initial=0.0))
+
+
+@dataclass(frozen=True, eq=False)
+class CardPrecision(Metric):
+    """Card precision at `k` by day: of the `k` cards alerted each day, the share truly defrauded that day.
+
+    Each day cards are ranked by the highest score among their rows of that day; those detected on an
+    earlier day are left out. The value is the mean over days of (defrauded cards among the first k) / k
+    (Le Borgne et al. 2022, *Reproducible Machine Learning for Credit Card Fraud Detection*, ch. 4.3).
+    Cards of equal score are taken in the order of their identity. A card is investigated or not,
+    whatever its rows weigh: sample weights are not used.
+
+    Parameters
+    ----------
+    k : int
+        Cards that can be investigated a day.
+    card, day : array_like of shape (n,)
+        The card (or customer) and the day of each row of the data set that is scored. The metric is
+        for that one data set; another length is refused.
+    """
+
+    k: int
+    card: NDArray[Any] = field(repr=False)
+    day: NDArray[Any] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "k", validation.count("k", self.k))
+        card, day = (np.unique(np.asarray(column), return_inverse=True)[1] for column in (self.card, self.day))
+        if np.ndim(self.card) != 1 or np.shape(self.card) != np.shape(self.day) or card.size == 0:
+            raise ValueError(f"card and day must have one shape (n,), got {np.shape(self.card)} and {np.shape(self.day)}")
+        object.__setattr__(self, "card", card)
+        object.__setattr__(self, "day", day)
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return f"precision_card_at_{self.k}"
+
+    def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
+        if labels.shape != self.card.shape:
+            raise ValueError(
+                f"card and day must have a value for each row that is scored: got {self.card.size} for {labels.size} rows"
+            )
+        positive = validation.binary(labels, "card precision")
+        # one entry per day and card: its highest score, and whether any of its rows is a fraud
+        key = self.day * (self.card.max() + 1) + self.card
+        entries, entry_of_row = np.unique(key, return_inverse=True)
+        score = np.full(entries.size, -np.inf)
+        np.maximum.at(score, entry_of_row, margins)
+        defrauded = np.zeros(entries.size, bool)
+        np.logical_or.at(defrauded, entry_of_row, positive)
+        day, card = np.divmod(entries, self.card.max() + 1)
+
+        detected = np.zeros(self.card.max() + 1, bool)
+        precisions = []
+        for today in range(self.day.max() + 1):
+            first, end = np.searchsorted(day, [today, today + 1])
+            open_ = np.flatnonzero(~detected[card[first:end]]) + first
+            alerted = open_[np.argsort(-score[open_], kind="stable")[: self.k]]
+            hits = alerted[defrauded[alerted]]
+            detected[card[hits]] = True
+            precisions.append(hits.size / self.k)
+        return float(np.mean(precisions))
+
+
+def _mean(values: NDArray[Any], weights: NDArray[Any] | None) -> float:
+    total = values.size if weights is None else float(np.sum(weights, dtype=np.float64))
+    if not total > 0:
+        raise ValueError("sample_weight must not sum to zero over the rows that count")
+    return float(np.sum(values if weights is None else values * weights, dtype=np.float64) / total)
