@@ -261,7 +261,8 @@ class FocalLoss:
         goal = np.where(inner, target, 0.0)
         # log_odds is increasing with slope above 1/2, which bounds the root
         reach = 2 * (np.abs(goal) + abs(float(self._log_odds(np.float64(0))))) + 1
-        root = find_root(lambda z, goal: self._log_odds(z) - goal, (-reach, reach), args=(goal,))
+        with np.errstate(invalid="ignore"):  # the ends may be infinite: their signs still bracket
+            root = find_root(lambda z, goal: self._log_odds(z) - goal, (-reach, reach), args=(goal,))
         return np.where(inner, root.x, target)[()]  # type: ignore[no-any-return]
 
     def optimal_margin(self, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:

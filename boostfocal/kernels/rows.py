@@ -55,14 +55,15 @@ def loss(q: Value, log_p: Value, log_q: Value, weight: Value, gamma: Value) -> V
 
 def slope(p: Value, q: Value, log_p: Value, gamma: Value) -> Value:
     """|dFL/dz| / (weight q^gamma) = q - gamma p log p: a sum of two terms that are never negative."""
-    pull = gamma * log_p
-    return q - pull * p
+    return q - gamma * (p * log_p)
 
 
 def bend(p: Value, q: Value, log_p: Value, gamma: Value) -> Value:
-    """d²FL/dz² / (weight q^gamma) = p [q (1 + 2 gamma) + gamma log p (q - gamma p)]."""
-    pull = gamma * log_p
-    return p * (q * (ONE + gamma + gamma) + pull * (q - gamma * p))
+    """d²FL/dz² / (weight q^gamma) = p [q (1 + 2 gamma) + gamma log p (q - gamma p)].
+
+    p log p is taken first: at infinite margins it is 0, where gamma log p alone would overflow.
+    """
+    return p * q * (ONE + gamma + gamma) + gamma * (p * log_p) * (q - gamma * p)
 
 
 def gradient_exact(
