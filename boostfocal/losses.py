@@ -1,13 +1,16 @@
 """Focal loss as an immutable value: its parameters, posterior, starting margin, and use as objective."""
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import engines, validation
 from .kernels import rows
+
+if TYPE_CHECKING:
+    from .metrics import FocalMetric
 
 Float64s = NDArray[np.float64]
 Float32s = NDArray[np.float32]
@@ -127,7 +130,9 @@ class FocalLoss:
         total = float(labels.size) if weights is None else float(np.sum(weights, dtype=np.float64))
         counts = np.array([total - positives, positives])
         if not (counts > 0).all():
-            raise ValueError(f"y must have rows of both classes to balance them, got {counts[0]:g} of 0 and {counts[1]:g} of 1")
+            raise ValueError(
+                f"y must have rows of both classes to balance them, got {counts[0]:g} of 0 and {counts[1]:g} of 1"
+            )
         if beta is not None:
             beta = validation.number("beta", beta, "None or a number in [0, 1)", 0, 1, closed="[")
             counts = -np.expm1(counts * np.log(beta)) if beta > 0 else np.ones(2)
@@ -154,7 +159,7 @@ class FocalLoss:
             raise ValueError(f"margin must have shape {labels.shape} as y has, got shape {margins.shape}")
         validation.check_values(labels, margins)
         with np.errstate(under="ignore"):
-            return rows.values(_float64(labels), _float64(margins), *self._row_parameters)  # type: ignore[no-any-return]
+            return np.asarray(rows.values(_float64(labels), _float64(margins), *self._row_parameters))[()]
 
     def gradient_hessian(
         self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None
@@ -210,7 +215,7 @@ class FocalLoss:
         validation.check_values(margins=margins)
         accepted = "a number in (0, 1]"
         kept = validation.number("negatives_kept", negatives_kept, accepted, 0, 1, closed="]")
-        return self._log_odds(_float64(margins)) + np.log(kept)
+        return np.asarray(self._log_odds(_float64(margins)) + np.log(kept))[()]
 
     def predict_proba(self, margin: ArrayLike, *, negatives_kept: float = 1.0) -> Float64s:
         """Probability of the positive class: the posterior eta(z) = A / (A + B).

@@ -30,8 +30,11 @@ class Metric(ABC):
     greater_is_better : bool
     """
 
-    name: str
     greater_is_better: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def name(self) -> str: ...
 
     @property
     def __name__(self) -> str:
@@ -72,8 +75,11 @@ class FocalMetric(Metric):
     """Mean focal loss; ``loss.metric`` is one."""
 
     loss: FocalLoss
-    name: ClassVar[str] = "focal"
     greater_is_better: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        return "focal"
 
     def score(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         return self.loss.mean(y, margin, sample_weight)  # which checks in the same pass
@@ -87,13 +93,18 @@ class LogLoss(Metric):
     """Log loss of the true probability, ``loss.predict_proba(margin)``; soft labels allowed."""
 
     loss: FocalLoss
-    name: ClassVar[str] = "posterior_logloss"
     greater_is_better: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        return "posterior_logloss"
 
     def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
         log_odds = self.loss.log_odds(margins)
         with np.errstate(invalid="ignore"):  # infinite margins: 0 * inf is a certain and right row
-            surprise = np.logaddexp(0, log_odds) - np.nan_to_num(labels * log_odds, nan=0.0, posinf=np.inf, neginf=-np.inf)
+            surprise = np.logaddexp(0, log_odds) - np.nan_to_num(
+                labels * log_odds, nan=0.0, posinf=np.inf, neginf=-np.inf
+            )
         return _mean(surprise, weights)
 
 
@@ -102,8 +113,11 @@ class Brier(Metric):
     """Mean squared error of the true probability, ``loss.predict_proba(margin)``; soft labels allowed."""
 
     loss: FocalLoss
-    name: ClassVar[str] = "posterior_brier"
     greater_is_better: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        return "posterior_brier"
 
     def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
         return _mean((self.loss.predict_proba(margins) - labels) ** 2, weights)
@@ -113,7 +127,9 @@ class Brier(Metric):
 class AveragePrecision(Metric):
     """Average precision: the mean of precision over the positives, in order of score (no interpolation)."""
 
-    name: ClassVar[str] = "precision_average"
+    @property
+    def name(self) -> str:
+        return "precision_average"
 
     def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
         from sklearn.metrics import average_precision_score
@@ -136,7 +152,7 @@ class PrecisionAtK(Metric):
         object.__setattr__(self, "k", validation.count("k", self.k))
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         return f"precision_at_{self.k}"
 
     def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
@@ -159,7 +175,7 @@ class RecallAtPrecision(Metric):
         object.__setattr__(self, "precision", validation.number("precision", self.precision, accepted, 0, 1, "]"))
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         return f"precision_{self.precision:g}_recall"
 
     def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
@@ -197,19 +213,19 @@ class CardPrecision(Metric):
         object.__setattr__(self, "k", validation.count("k", self.k))
         card, day = (np.unique(np.asarray(column), return_inverse=True)[1] for column in (self.card, self.day))
         if np.ndim(self.card) != 1 or np.shape(self.card) != np.shape(self.day) or card.size == 0:
-            raise ValueError(f"card and day must have one shape (n,), got {np.shape(self.card)} and {np.shape(self.day)}")
+            raise ValueError(
+                f"card and day must have one shape (n,), got {np.shape(self.card)} and {np.shape(self.day)}"
+            )
         object.__setattr__(self, "card", card)
         object.__setattr__(self, "day", day)
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         return f"precision_card_at_{self.k}"
 
     def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
         if labels.shape != self.card.shape:
-            raise ValueError(
-                f"card and day must have a value for each row that is scored: got {self.card.size} for {labels.size} rows"
-            )
+            raise ValueError(f"card and day must have a value for each scored row, {labels.size}, got {self.card.size}")
         positive = validation.binary(labels, "card precision")
         # one entry per day and card: its highest score, and whether any of its rows is a fraud
         key = self.day * (self.card.max() + 1) + self.card

@@ -69,7 +69,7 @@ def binary(labels: NDArray[Any], purpose: str) -> NDArray[np.bool_]:
     positive = labels == 1
     if not positive.any():
         raise ValueError(f"y must have a positive row for {purpose}, got {labels.size} rows, all 0")
-    return positive
+    return np.asarray(positive)
 
 
 def _refuse(name: str, values: NDArray[Any], bad: NDArray[np.bool_], accepted: str) -> None:

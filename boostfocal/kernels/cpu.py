@@ -22,10 +22,12 @@ from .rows import RowParameters
 CHUNK = 65536  # rows a kernel call takes: their buffers stay in the second-level cache
 ROWS_PER_THREAD = 100_000  # below this, handing rows to another thread costs more than it saves
 
-OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
-INLINE = {**OPTIONS, "forceinline": True}  # a call left in the loop would keep it scalar
+OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
+compiled = njit(**OPTIONS)
+inlined = njit(**OPTIONS, forceinline=True)  # a call left in the loop would keep it scalar
 
 Kernel = Callable[..., bool]
+Scalar = Any
 Rows = NDArray[Any]
 
 
@@ -42,28 +44,28 @@ LN_2 = np.float32(0.6931471805599453)  # 1.9e-9 off: under a fused multiply-add 
 ROUND = np.float32(12582912.0)  # 1.5 * 2**23: adding it leaves the nearest integer in the low bits
 
 # Minimax in relative error: exp on |r| <= ln(2) / 2 to 7.5e-8, log1p(x) / x on [0, 1] to 1.9e-7.
-E0, E1, E2, E3, E4, E5 = np.float32(
+E0, E1, E2, E3, E4, E5 = np.array(
     [1.0000000720785887, 0.9999996901454802, 0.4999889046802701, 0.16667578359564106,
-     0.04191587662295756, 0.00829758370123396]
+     0.04191587662295756, 0.00829758370123396], np.float32
 )  # fmt: skip
-L0, L1, L2, L3, L4, L5, L6, L7 = np.float32(
+L0, L1, L2, L3, L4, L5, L6, L7 = np.array(
     [0.9999998056663508, -0.4999740539008409, 0.33275479682791326, -0.24495462296639722,
-     0.17745239961749096, -0.10768169143418772, 0.04408961614385927, -0.008539204095111172]
+     0.17745239961749096, -0.10768169143418772, 0.04408961614385927, -0.008539204095111172], np.float32
 )  # fmt: skip
 
 
-@njit(**INLINE)
-def bits(x):  # type: ignore[no-untyped-def]
+@inlined
+def bits(x: Scalar) -> Scalar:
     return np.float32(x).view(np.int32)
 
 
-@njit(**INLINE)
-def join(a, b):  # type: ignore[no-untyped-def]
+@inlined
+def join(a: Scalar, b: Scalar) -> Scalar:
     return np.int32(a | b)  # Numba would widen it to 64 bits, and halve the lanes
 
 
-@njit(**INLINE)
-def exp(x):  # type: ignore[no-untyped-def]
+@inlined
+def exp(x: Scalar) -> Scalar:
     """exp(x) for x <= 0: 2**n e**r with |r| <= ln(2) / 2, in Estrin's order."""
     shifted = x * LOG2_E + ROUND
     r = x - (shifted - ROUND) * LN_2
@@ -73,37 +75,37 @@ def exp(x):  # type: ignore[no-untyped-def]
     return result if x >= LOWEST else ZERO
 
 
-@njit(**INLINE)
-def log1p(x):  # type: ignore[no-untyped-def]
+@inlined
+def log1p(x: Scalar) -> Scalar:
     """log(1 + x) for x in [0, 1]."""
     x2 = x * x
     return x * (((L0 + x * L1) + x2 * (L2 + x * L3)) + (x2 * x2) * ((L4 + x * L5) + x2 * (L6 + x * L7)))
 
 
-@njit(**INLINE)
-def minimum(a, b):  # type: ignore[no-untyped-def]
+@inlined
+def minimum(a: Scalar, b: Scalar) -> Scalar:
     return b if b < a else a  # keeps a NaN in a
 
 
-@njit(**INLINE)
-def maximum(a, b):  # type: ignore[no-untyped-def]
+@inlined
+def maximum(a: Scalar, b: Scalar) -> Scalar:
     return b if b > a else a
 
 
-@njit(**INLINE)
-def where(condition, a, b):  # type: ignore[no-untyped-def]
+@inlined
+def where(condition: Scalar, a: Scalar, b: Scalar) -> Scalar:
     return a if condition else b
 
 
-@njit(**INLINE)
-def power_any(q, log_q, gamma):  # type: ignore[no-untyped-def]
+@inlined
+def power_any(q: Scalar, log_q: Scalar, gamma: Scalar) -> Scalar:
     return exp(gamma * log_q)
 
 
-@njit(**INLINE)
-def power_halves(q, log_q, gamma):  # type: ignore[no-untyped-def]
+@inlined
+def power_halves(q: Scalar, log_q: Scalar, gamma: Scalar) -> Scalar:
     """q**gamma for a constant multiple of one half below 8: LLVM folds the tests away."""
-    halves = np.int32(gamma + gamma)
+    halves: Any = np.int32(gamma + gamma)
     result = np.sqrt(q) if halves & 1 else ONE
     if halves & 2:
         result = result * q
@@ -124,10 +126,10 @@ def _in_halves(gamma: float) -> bool:
 
 def _formulas(halves: bool) -> dict[str, Any]:
     primitives = {
-        "ONE": ONE, "LARGEST": LARGEST, "TINY": TINY, "abs": abs, "exp": exp, "log1p": log1p,
+        "ONE": ONE, "LARGEST": LARGEST, "TINY": TINY, "absolute": abs, "exp": exp, "log1p": log1p,
         "minimum": minimum, "maximum": maximum, "where": where, "power": power_halves if halves else power_any,
     }  # fmt: skip
-    return rows.bind(primitives, njit(**INLINE))
+    return rows.bind(primitives, inlined)
 
 
 @lru_cache(maxsize=64)
@@ -143,8 +145,8 @@ def _kernel(formula: str, gammas: tuple[float, float] | None, weighted: bool) ->
 
     if formula == "values":
 
-        @njit(**OPTIONS)
-        def kernel(y, z, w, weight0, weight1, gamma0, gamma1, out):  # type: ignore[no-untyped-def]
+        @compiled
+        def kernel(y, z, w, weight0, weight1, gamma0, gamma1, out):
             if constant:
                 gamma0, gamma1 = constant0, constant1
             signs = np.int32(0)
@@ -161,10 +163,8 @@ def _kernel(formula: str, gammas: tuple[float, float] | None, weighted: bool) ->
 
     else:
 
-        @njit(**OPTIONS)
-        def kernel(  # type: ignore[no-untyped-def]
-            y, z, w, weight0, weight1, gamma0, gamma1, per_step, gradient, hessian
-        ):
+        @compiled
+        def kernel(y, z, w, weight0, weight1, gamma0, gamma1, per_step, gradient, hessian):
             if constant:
                 gamma0, gamma1 = constant0, constant1
             signs = np.int32(0)
@@ -181,7 +181,7 @@ def _kernel(formula: str, gammas: tuple[float, float] | None, weighted: bool) ->
                 signs = join(signs, join(finite, join(bits(label), bits(ONE - label))))
             return signs < 0
 
-    return kernel  # type: ignore[no-any-return]
+    return kernel
 
 
 # --- running -------------------------------------------------------------------------------------

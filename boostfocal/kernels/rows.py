@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any
 
-from numpy import abs, exp, finfo, float64, log, log1p, maximum, minimum, where
+from numpy import absolute, exp, finfo, float64, log, log1p, maximum, minimum, where
 
 Value = Any
 """A scalar or an array, of whatever type the bound primitives take."""
@@ -33,7 +33,7 @@ def power(q: Value, log_q: Value, gamma: Value) -> Value:
 
 def sides(z: Value) -> tuple[Value, Value, Value, Value]:
     """s, t, log s and log t from exp(-|z|) alone: no cancellation, no overflow."""
-    distance = minimum(abs(z), LARGEST)
+    distance = minimum(absolute(z), LARGEST)
     e = exp(-distance)
     likely = ONE / (ONE + e)
     unlikely = e * likely
@@ -95,7 +95,7 @@ def gradient_expected(
     bend1 = scale1 * bend(s, t, log_s, gamma1)
     gradient = (ONE - y) * down - y * up
     expected = (down * bend1 + up * bend0) / maximum(down + up, TINY)
-    return gradient, maximum(expected, abs(gradient) * per_step)
+    return gradient, maximum(expected, absolute(gradient) * per_step)
 
 
 def values(y: Value, z: Value, weight0: Value, weight1: Value, gamma0: Value, gamma1: Value) -> Value:

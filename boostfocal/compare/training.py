@@ -1,0 +1,124 @@
+"""One fit on either engine: the engine's own log loss, weighted or not, or our objective."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boostfocal import FocalLoss
+
+from .contenders import Engine
+
+PATIENCE = 30  # rounds without a better validation score before training stops
+
+
+@dataclass(frozen=True)
+class Data:
+    """The whole table as both engines take it."""
+
+    matrix: NDArray[np.float32]
+    labels: NDArray[np.int8]
+    categorical: list[int]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one fit needs beside the data; `loss` None is the engine's own log loss."""
+
+    engine: Engine
+    parameters: dict[str, Any]
+    loss: FocalLoss | None
+    positive_weight: float | None
+    rounds: int
+    threads: int
+    seed: int
+
+    def weights(self, labels: NDArray[Any]) -> NDArray[np.float32] | None:
+        if self.positive_weight is None:
+            return None
+        return np.where(labels == 1, np.float32(self.positive_weight), np.float32(1))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Probabilities of rows, as users of the objective read them, and the rounds that were best."""
+
+    predict: Callable[[NDArray[np.float32]], NDArray[np.float64]]
+    rounds: int
+
+
+def train(job: Job, data: Data, rows: NDArray[Any], validation: NDArray[Any] | None = None) -> Fitted:
+    """Fit on `rows`; with `validation`, stop when the loss that is trained no longer falls there.
+
+    Each contender stops by its own loss, as its users do, and because average precision of few
+    positives is too rough to stop by. Which of its fits is best is then judged by one figure for all.
+    """
+    return {"xgboost": _xgboost, "lightgbm": _lightgbm}[job.engine](job, data, rows, validation)
+
+
+def _xgboost(job: Job, data: Data, rows: NDArray[Any], validation: NDArray[Any] | None) -> Fitted:
+    import xgboost
+
+    kinds = ["c" if i in data.categorical else "q" for i in range(data.matrix.shape[1])]
+    options = {"feature_types": kinds, "enable_categorical": True, "nthread": job.threads}
+
+    def dataset(chosen: NDArray[Any], reference: Any = None) -> Any:
+        labels = data.labels[chosen]
+        matrix = data.matrix[chosen]
+        return xgboost.QuantileDMatrix(matrix, labels, weight=job.weights(labels), ref=reference, **options)
+
+    train_set = dataset(rows)
+    parameters = {"nthread": job.threads, "seed": job.seed, **job.parameters}
+    stop: dict[str, Any] = {}
+    if validation is not None:
+        stop = {"evals": [(dataset(validation, train_set), "validation")], "early_stopping_rounds": PATIENCE}
+    if job.loss is None:
+        parameters["objective"] = "binary:logistic"
+    else:
+        parameters |= {"base_score": job.loss.optimal_margin(data.labels[rows]), "disable_default_eval_metric": 1}
+        stop |= {"obj": job.loss, "custom_metric": job.loss.metric}
+    booster = xgboost.train(parameters, train_set, job.rounds, verbose_eval=False, **stop)
+    best = booster.best_iteration + 1 if validation is not None else job.rounds
+
+    def predict(matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+        scores = booster.predict(xgboost.DMatrix(matrix, **options), iteration_range=(0, best))
+        return np.asarray(scores, np.float64) if job.loss is None else job.loss.predict_proba(scores)
+
+    return Fitted(predict, best)
+
+
+def _lightgbm(job: Job, data: Data, rows: NDArray[Any], validation: NDArray[Any] | None) -> Fitted:
+    import lightgbm
+
+    start = 0.0 if job.loss is None else job.loss.optimal_margin(data.labels[rows])
+    parameters = {
+        "num_threads": job.threads, "seed": job.seed, "verbosity": -1, "deterministic": True, "force_row_wise": True,
+        "objective": "binary" if job.loss is None else job.loss, **job.parameters,
+    }  # fmt: skip
+
+    def dataset(chosen: NDArray[Any], reference: Any = None) -> Any:
+        labels = data.labels[chosen]
+        begin = None if job.loss is None else np.full(chosen.size, start)
+        return lightgbm.Dataset(
+            data.matrix[chosen], labels, weight=job.weights(labels), reference=reference, init_score=begin,
+            categorical_feature=data.categorical, params={"verbosity": -1, "num_threads": job.threads},
+        )  # fmt: skip
+
+    train_set = dataset(rows)
+    stop: dict[str, Any] = {}
+    if validation is not None:
+        callbacks = [lightgbm.early_stopping(PATIENCE, verbose=False)]
+        stop = {"valid_sets": [dataset(validation, train_set)], "callbacks": callbacks}
+    if job.loss is not None:
+        parameters["metric"] = "None"
+        stop |= {"feval": job.loss.metric}
+    booster = lightgbm.train(parameters, train_set, job.rounds, **stop)
+    best = (booster.best_iteration or booster.current_iteration()) if validation is not None else job.rounds
+
+    def predict(matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+        scores = np.asarray(booster.predict(matrix, num_iteration=best, num_threads=job.threads)) + start
+        return np.asarray(scores, np.float64) if job.loss is None else job.loss.predict_proba(scores)
+
+    return Fitted(predict, best)
