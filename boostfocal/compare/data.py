@@ -217,7 +217,7 @@ def _ranks_alone(feature: "pd.Series[Any]", labels: NDArray[np.int8]) -> bool:
     known = feature.notna().to_numpy()
     scores: list[tuple[NDArray[Any], NDArray[Any]]] = [(known.astype(np.float64), labels)]
     if isinstance(feature.dtype, pd.CategoricalDtype):
-        half = np.arange(len(labels)) % 2 == 0
+        half = np.random.default_rng(0).random(labels.size) < 0.5
         shares = pd.Series(labels[half]).groupby(feature[half].cat.codes.to_numpy()).mean()
         score = feature[~half].cat.codes.map(shares).fillna(labels.mean()).to_numpy(dtype=np.float64)
         scores.append((score, labels[~half]))

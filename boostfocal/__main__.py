@@ -1,0 +1,5 @@
+"""`python -m boostfocal`."""
+
+from .cli import app
+
+app(prog_name="boostfocal")

@@ -1,0 +1,244 @@
+"""`boostfocal compare` end to end, on a small made table, with the real engines."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from typer.testing import CliRunner
+
+from boostfocal.cli import app
+from boostfocal.compare import data, run, scores, snippet, splits, summary
+from boostfocal.compare.contenders import CONTENDERS, FOCAL, GAMMA_0, LOG_LOSS, draw_trials
+from boostfocal.compare.summary import Difference
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:joblib.*", "ignore::DeprecationWarning")
+
+ENGINES = ("xgboost", "lightgbm")
+
+
+def make_frame(n: int = 1500, signal_strength: float = 2.0) -> pd.DataFrame:
+    rng = np.random.default_rng(11)
+    x = rng.normal(size=(n, 3))
+    chance = 1 / (1 + np.exp(3 - signal_strength * x[:, 0]))
+    return pd.DataFrame(
+        {
+            "a": x[:, 0],
+            "b": np.where(rng.random(n) < 0.1, np.nan, x[:, 1]),
+            "kind": rng.choice(["u", "v", "w"], n),
+            "day": np.arange(n) // 15,
+            "fraud": np.where(rng.random(n) < chance, "yes", "no"),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("table") / "payments.csv"
+    make_frame().to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def compared(csv: Path) -> tuple[data.Table, list[splits.Split], run.Options, list[run.Result]]:
+    table = data.prepare("payments.csv", data.read(csv), "fraud", positive="yes", drop=["day"])
+    parts = splits.make_splits(table, folds=2, repeats=1, gap=None, seed=0)
+    options = run.Options(trials=2, rounds=40, select="average_precision", k=50, seed=0)
+    return table, parts, options, run.compare(table, parts, ENGINES, options)
+
+
+def test_every_contender_is_tested_on_every_split_with_the_same_rows(compared) -> None:  # type: ignore[no-untyped-def]
+    _, parts, _, results = compared
+    assert len(results) == 2 * 2 * len(CONTENDERS)
+    for result in results:
+        np.testing.assert_array_equal(result.test, parts[result.split].test)
+        assert ((result.proba >= 0) & (result.proba <= 1)).all()
+        assert result.figures["average_precision"] > 0.25  # far above the base rate
+
+
+def test_probabilities_of_our_objectives_average_to_the_true_rate_and_weighted_ones_do_not(compared) -> None:  # type: ignore[no-untyped-def]
+    table, _, _, results = compared
+    for result in results:
+        rate = table.labels[result.test].mean()
+        standard_error = np.sqrt(rate * (1 - rate) / result.test.size)
+        if result.contender in (GAMMA_0.name, FOCAL.name, LOG_LOSS.name):
+            assert abs(result.proba.mean() - rate) < 4 * standard_error, (result.engine, result.contender)
+        else:
+            assert result.proba.mean() > rate + 4 * standard_error
+
+
+def test_tuning_never_sees_the_test_rows() -> None:
+    """With the labels of the test rows turned round, every choice made in the split stays the same."""
+    table = data.prepare("t", make_frame(600), "fraud", positive="yes", drop=["day"])
+    parts = splits.make_splits(table, folds=2, repeats=1, gap=None, seed=0)[:1]
+    turned = table.labels.copy()
+    turned[parts[0].test] = 1 - turned[parts[0].test]
+    options = run.Options(trials=2, rounds=20, select="log_loss", k=20, seed=0)
+    chosen = []
+    for labels in (table.labels, turned):
+        content = {**vars(table), "labels": labels}
+        results = run.compare(data.Table(**content), parts, ("lightgbm",), options)
+        chosen.append([(r.parameters, r.knobs, r.rounds, r.proba.tolist()) for r in results])
+    assert chosen[0] == chosen[1]
+
+
+def test_contenders_share_the_draws_of_shared_hyperparameters() -> None:
+    drawn = [[(t.learning_rate, t.reg_lambda, t.min_child_hessian) for t in draw_trials(c, 6, 3)] for c in CONTENDERS]
+    assert all(one == drawn[0] for one in drawn)
+    assert len(set(drawn[0])) == 6
+    assert all(len(draw_trials(c, 4, 0)) == 4 for c in CONTENDERS)
+
+
+def test_the_interval_is_nadeau_and_bengios() -> None:
+    values = np.array([0.1, 0.3, 0.2, 0.25])
+    mean, reach = summary.interval(values, test_share=0.25)
+    error = np.sqrt((1 / 4 + 0.25) * np.var(values, ddof=1))
+    assert mean == pytest.approx(0.2125)
+    assert reach == pytest.approx(stats.t(3).interval(0.95)[1] * error)
+    assert summary.interval(values[:1], 0.25) == (0.1, None)
+
+
+def differences(focal: tuple[float, float | None], zero: tuple[float, float | None], gamma: tuple[float, float | None]):  # type: ignore[no-untyped-def]
+    pairs = ((FOCAL, LOG_LOSS, focal), (GAMMA_0, LOG_LOSS, zero), (FOCAL, GAMMA_0, gamma))
+    return [
+        Difference("xgboost", a.name, b.name, key, *d) for a, b, d in pairs for key in ("average_precision", "log_loss")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (((0.1, 0.02), (0.0, 0.02), (0.1, 0.05)), "focal loss helps here, and gamma itself does"),
+        (
+            ((0.1, 0.02), (0.1, 0.02), (0.0, 0.05)),
+            "what helps is the bounded step and alpha of our objective, not gamma",
+        ),
+        (((0.0, 0.02), (0.1, 0.02), (-0.1, 0.05)), "not gamma, which even costs"),
+        (((0.01, 0.02), (0.01, 0.02), (0.0, 0.05)), "no evidence that focal loss helps here"),
+        (((-0.1, 0.02), (0.0, 0.02), (-0.1, 0.05)), "focal loss is worse than log loss here"),
+        (((0.1, None), (0.1, None), (0.0, None)), "one split gives no interval, so no verdict"),
+    ],
+)
+def test_the_verdict_says_what_the_intervals_say(found, words: str) -> None:  # type: ignore[no-untyped-def]
+    precision, loss = (scores.SELECTORS[key] for key in ("average_precision", "log_loss"))
+    assert words in summary._on_focal_loss("xgboost", differences(*found), precision)
+    mirrored = [(-mean, reach) for mean, reach in found]  # of log loss, less is better
+    assert words in summary._on_focal_loss("xgboost", differences(*mirrored), loss)
+
+
+def test_without_proof_the_winner_is_log_loss(compared) -> None:  # type: ignore[no-untyped-def]
+    _, parts, options, results = compared
+    tied = [run.Result(**{**vars(r), "figures": dict.fromkeys(r.figures, 0.5 if r.contender == "log loss" else 0.6 + 0.4 * (r.split % 2))}) for r in results]  # fmt: skip
+    assert summary.summarize(tied, parts, options).winner.contender == LOG_LOSS.name
+    proven = [run.Result(**{**vars(r), "figures": dict.fromkeys(r.figures, 0.9 if r.contender == FOCAL.name else 0.5)}) for r in results]  # fmt: skip
+    assert summary.summarize(proven, parts, options).winner.contender == FOCAL.name
+
+
+def test_calibration_error_and_brier_score_against_direct_computation() -> None:
+    rng = np.random.default_rng(2)
+    proba = rng.random(1000) ** 2
+    labels = (rng.random(1000) < proba).astype(int)
+    order = np.argsort(proba)
+    bins = [order[i * 100 : (i + 1) * 100] for i in range(10)]
+    expected = np.mean([abs(proba[b].mean() - labels[b].mean()) for b in bins])
+    assert scores.expected_calibration_error(labels, proba) == pytest.approx(expected, abs=2e-3)
+    assert scores.expected_calibration_error(labels, np.full(1000, labels.mean())) == pytest.approx(0, abs=1e-12)
+    assert scores.brier(labels, proba) == pytest.approx(
+        np.mean([(p - y) ** 2 for p, y in zip(proba, labels, strict=True)])
+    )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("contender", [c.name for c in CONTENDERS])
+def test_the_winners_code_runs_and_its_probabilities_are_its_contenders(csv, compared, engine, contender) -> None:  # type: ignore[no-untyped-def]
+    table, _, _, results = compared
+    result = next(r for r in results if (r.engine, r.contender) == (engine, contender))
+    scope: dict[str, object] = {}
+    exec(snippet.winner_code(table, csv, result), scope)
+    probability = np.asarray(scope["probability"])
+    assert probability.shape == table.labels.shape
+    assert scores.average_precision(table.labels, probability) > 0.25
+    if contender != "weighted log loss":
+        assert probability.mean() == pytest.approx(table.labels.mean(), rel=0.25)
+
+
+def invoke(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["compare", *arguments], env={"COLUMNS": "200"})
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+def test_the_command_prints_tables_a_verdict_and_code_and_writes_json_and_a_page(csv: Path, tmp_path: Path) -> None:
+    small = ["--folds", "2", "--repeats", "1", "--trials", "1", "--rounds", "30"]
+    files = ["--json", str(tmp_path / "new" / "r.json"), "--report", str(tmp_path / "r.html")]
+    code, output = invoke(str(csv), "--target", "fraud", "--positive", "yes", "--drop", "day", *small, *files)
+    assert code == 0, output
+    for expected in ("Means over 2 splits", "Paired differences", "xgboost: ", "lightgbm: ", "import pandas as pd"):
+        assert expected in output
+    content = json.loads((tmp_path / "new" / "r.json").read_text())
+    assert content["table"]["rows"] == 1500
+    assert len(content["results"]) == 2 * 2 * len(CONTENDERS)
+    page = (tmp_path / "r.html").read_text()
+    assert page.count("<svg") == 4
+    for line in content["summary"]["verdict"]:
+        assert line in page
+    assert not re.search(r"""src=|<link|<script|url\((?!#)|href="(?!#)""", page)  # self-contained
+
+
+def test_the_command_splits_forward_in_time(csv: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r.json"
+    code, output = invoke(
+        str(csv), "--target", "fraud", "--time", "day", "--gap", "3", "--folds", "2", "--trials", "1", "--rounds", "20",
+        "--engine", "lightgbm", "--json", str(out),
+    )  # fmt: skip
+    assert code == 0, output
+    assert {result["engine"] for result in json.loads(out.read_text())["results"]} == {"lightgbm"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nope.csv", "--target", "x"], "no such file"),
+        (["{csv}"], "--target must name the column to predict"),
+        (["{csv}", "--target", "nope"], "--target must be a column"),
+        (["{csv}", "--target", "kind"], "two distinct values"),
+        (["{csv}", "--target", "fraud", "--folds", "100"], "positive rows for 100 folds, got"),
+        (["{csv}", "--target", "fraud", "-k", "5000"], "-k must be at most the rows of the smallest test part"),
+        (["--target", "fraud"], "--target must be 'Class' for the example table"),
+    ],
+)
+def test_wrong_input_ends_with_status_2_and_says_what_is_accepted(
+    csv: Path, arguments: list[str], message: str
+) -> None:
+    code, output = invoke(*[argument.format(csv=csv) for argument in arguments])
+    assert code == 2
+    assert message in output
+    assert "Traceback" not in output
+
+
+def test_ctrl_c_reports_the_splits_that_are_finished(csv: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r.json"
+    command = [
+        sys.executable, "-m", "boostfocal", "compare", str(csv), "--target", "fraud", "--folds", "5", "--repeats", "50",
+        "--trials", "1", "--rounds", "20", "--engine", "lightgbm", "--json", str(out),
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    time.sleep(25)
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, output
+    assert "Interrupted" in output
+    assert "Traceback" not in output
+    finished = json.loads(out.read_text())["summary"]["n_splits"]
+    assert 1 <= finished < 250
