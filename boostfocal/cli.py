@@ -150,7 +150,12 @@ def _with_progress(
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("training", total=len(parts) * len(engines) * len(CONTENDERS))
 
+        left = dict.fromkeys(range(len(parts)), len(engines) * len(CONTENDERS))
+
         def advance(result: run.Result) -> None:
+            left[result.split] -= 1
+            if left[result.split] == 0 and not console.is_terminal:  # where no bar is drawn
+                console.print(f"split {result.split + 1} of {len(parts)} finished", highlight=False)
             progress.update(
                 task, advance=1, description=f"split {result.split + 1}, {result.engine}, {result.contender}"
             )

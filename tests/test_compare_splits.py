@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -78,7 +80,7 @@ def test_windows_follow_each_other_and_only_the_first_block_is_never_tested() ->
     assert t.time is not None
     splits = make_splits(t, folds=4, repeats=1, gap=None, seed=0)
     tested = [t.time[s.test] for s in splits]
-    assert all(a.max() < b.min() for a, b in zip(tested, tested[1:], strict=False))
+    assert all(a.max() < b.min() for a, b in pairwise(tested))
     untested = np.setdiff1d(np.arange(2000), np.concatenate([s.test for s in splits]))
     assert t.time[untested].max() < tested[0].min()
     assert 0.15 < untested.size / 2000 < 0.25

@@ -1,0 +1,147 @@
+"""What the benchmarks share: options, interleaved timing, tables, targets, and the figures as JSON."""
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import cpu_count
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+PACKAGES = ("boostfocal", "numpy", "numba", "scikit-learn", "xgboost", "xgboost-cpu", "lightgbm")
+Seconds = NDArray[np.float64]
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The options that every benchmark has."""
+    result = argparse.ArgumentParser(description=description)
+    result.add_argument("--quick", action="store_true", help="a small size, in seconds; timing targets are not judged")
+    result.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    return result
+
+
+def ratio(ours: Seconds, rival: Seconds) -> float:
+    """Median over repeats of ours / rival, each pair timed one after the other."""
+    return float(np.median(ours / rival))
+
+
+def cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def other_load() -> float:
+    """CPU seconds since the machine started that were not this process's: other processes', or stolen. Linux only."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return 0.0
+    user, nice, system, _, _, interrupts, soft_interrupts, stolen, *_ = map(int, stat.read_text().split()[1:11])
+    ticks = user + nice + system + interrupts + soft_interrupts + stolen
+    return ticks / os.sysconf("SC_CLK_TCK") - time.process_time()
+
+
+class Report:
+    """Times calls, prints tables as they come, remembers them for JSON, and counts the targets that were missed."""
+
+    def __init__(self, name: str, options: argparse.Namespace) -> None:
+        self._options = options
+        self._console = Console(width=130, highlight=False)
+        self._missed = 0
+        machine = {"cpu": cpu_model(), "cores": int(cpu_count()), "system": platform.platform(terse=True)}
+        versions = {"python": platform.python_version()} | {p: v for p in PACKAGES if (v := _version(p))}
+        self.figures: dict[str, Any] = {
+            "benchmark": name, "quick": options.quick, "machine": machine, "versions": versions,
+            "tables": {}, "targets": [], "notes": [],
+        }  # fmt: skip
+        self._console.print(f"[bold]{name}[/bold]: {machine['cpu']}, {machine['cores']} cores, {machine['system']}")
+        self._console.print(", ".join(f"{package} {number}" for package, number in versions.items()))
+
+    def alternate(self, calls: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, Seconds]:
+        """Seconds of every call in each repeat, after one call of each that is not counted.
+
+        The calls take turns, A B A B, so that a slow spell of the machine meets them all. Repeats in
+        which other processes took a tenth of a CPU are done again, after a wait, as long as patience
+        lasts: a busy-waiting OpenMP thread that loses its CPU stalls all others.
+        """
+        for call in calls.values():
+            call()
+        kept: list[list[float]] = []
+        disturbed, patience = 0, 0 if self._options.quick else 300  # half seconds
+        while len(kept) < repeats:
+            while patience > 0 and _others_work():
+                patience -= 1
+            batch: list[list[float]] = []
+            load, begin = other_load(), time.perf_counter()
+            while len(kept) + len(batch) < repeats and time.perf_counter() - begin < 1:
+                batch.append([_seconds(call) for call in calls.values()])
+            elapsed = time.perf_counter() - begin
+            if other_load() - load > 0.05 + 0.1 * elapsed:
+                if patience > 0:
+                    patience -= max(1, round(2 * elapsed))
+                    continue
+                disturbed += len(batch)
+            kept += batch
+        if disturbed:
+            self.note(f"other processes were at work in {disturbed} of {repeats} repeats of: {', '.join(calls)}")
+        return dict(zip(calls, np.array(kept).T, strict=True))
+
+    def note(self, text: str) -> None:
+        self._console.print(text, markup=False)
+        self.figures["notes"].append(text)
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], digits: int = 3) -> None:
+        self._console.print(f"\n[bold]{title}[/bold]")
+        shown = Table()
+        for index, column in enumerate(columns):
+            shown.add_column(column, justify="right" if index else "left")
+        for row in rows:
+            shown.add_row(*(f"{cell:.{digits}f}" if isinstance(cell, float) else str(cell) for cell in row))
+        self._console.print(shown)
+        self.figures["tables"][title] = [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def target(
+        self, name: str, value: float, *, low: float = -np.inf, high: float = np.inf, timing: bool = True
+    ) -> None:
+        """Whether a figure lies in its bounds. Timings of a quick run are shown but not judged."""
+        met = bool(low <= value <= high)
+        judged = not (timing and self._options.quick)
+        self._missed += judged and not met
+        bound = f"at least {low:g}" if low > -np.inf else f"at most {high:g}"
+        verdict = ("met" if met else "MISSED") if judged else "not judged"
+        self._console.print(f"{verdict}: {name}: {value:.3g} ({bound})", markup=False)
+        self.figures["targets"].append({"name": name, "value": value, "bound": bound, "met": met, "judged": judged})
+
+    def finish(self) -> int:
+        """Write the figures if that was asked for. Returns the exit status: 1 if a target was missed."""
+        if self._options.json:
+            self._options.json.write_text(json.dumps(self.figures, indent=1) + "\n")
+        return int(self._missed > 0)
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+def _others_work() -> bool:
+    load = other_load()
+    time.sleep(0.5)
+    return other_load() - load > 0.05
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,17 @@
+"""Shared settings: property tests draw the same examples in every run and write nothing to disk."""
+
+import pytest
+from hypothesis import settings
+
+from boostfocal.kernels import cpu
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(params=[1, 4], ids=["one thread", "four threads"])
+def n_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run large arrays in this many threads, whatever the machine has."""
+    monkeypatch.setattr(cpu, "_cpus", lambda: request.param)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    return int(request.param)
