@@ -25,6 +25,9 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(description=description)
     result.add_argument("--quick", action="store_true", help="a small size, in seconds; timing targets are not judged")
     result.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    result.add_argument(
+        "--patience", type=float, default=300, metavar="SECONDS", help="to wait for other processes to be done, in all"
+    )
     return result
 
 
@@ -57,6 +60,7 @@ class Report:
         self._options = options
         self._console = Console(width=130, highlight=False)
         self._missed = 0
+        self._patience = 0.0 if options.quick else options.patience  # seconds
         machine = {"cpu": cpu_model(), "cores": int(cpu_count()), "system": platform.platform(terse=True)}
         versions = {"python": platform.python_version()} | {p: v for p in PACKAGES if (v := _version(p))}
         self.figures: dict[str, Any] = {
@@ -66,31 +70,33 @@ class Report:
         self._console.print(f"[bold]{name}[/bold]: {machine['cpu']}, {machine['cores']} cores, {machine['system']}")
         self._console.print(", ".join(f"{package} {number}" for package, number in versions.items()))
 
-    def alternate(self, calls: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, Seconds]:
+    def alternate(
+        self, calls: Mapping[str, Callable[[], object]], repeats: int, *, calm: bool = False
+    ) -> dict[str, Seconds]:
         """Seconds of every call in each repeat, after one call of each that is not counted.
 
-        The calls take turns, A B A B, so that a slow spell of the machine meets them all. Repeats in
-        which other processes took a tenth of a CPU are done again, after a wait, as long as patience
-        lasts: a busy-waiting OpenMP thread that loses its CPU stalls all others.
+        The calls take turns, A B A B, so that a slow spell of the machine meets them all. With `calm`,
+        for calls of several threads, repeats in which other processes took a tenth of a CPU are done
+        again as long as patience lasts: a thread that loses its CPU stalls all that wait for it.
         """
         for call in calls.values():
             call()
         kept: list[list[float]] = []
-        disturbed, patience = 0, 0 if self._options.quick else 300  # half seconds
+        disturbed = 0
         while len(kept) < repeats:
-            while patience > 0 and _others_work():
-                patience -= 1
+            began = time.perf_counter()
+            while calm and self._patience > time.perf_counter() - began and _others_work():
+                pass
             batch: list[list[float]] = []
             load, begin = other_load(), time.perf_counter()
             while len(kept) + len(batch) < repeats and time.perf_counter() - begin < 1:
                 batch.append([_seconds(call) for call in calls.values()])
-            elapsed = time.perf_counter() - begin
-            if other_load() - load > 0.05 + 0.1 * elapsed:
-                if patience > 0:
-                    patience -= max(1, round(2 * elapsed))
-                    continue
-                disturbed += len(batch)
-            kept += batch
+            busy = calm and other_load() - load > 0.05 + 0.1 * (time.perf_counter() - begin)
+            again = calm and busy and self._patience > 0
+            self._patience -= (time.perf_counter() if again else begin) - began
+            if not again:
+                kept += batch
+                disturbed += busy * len(batch)
         if disturbed:
             self.note(f"other processes were at work in {disturbed} of {repeats} repeats of: {', '.join(calls)}")
         return dict(zip(calls, np.array(kept).T, strict=True))

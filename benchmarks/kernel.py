@@ -116,7 +116,7 @@ def main() -> int:
     report.target("gamma 2, times as fast as scikit-learn", speedup["gamma 2"], low=2.5)
     report.target("float64 margins, times the float32", ratio(seconds["ours, float64"], seconds["ours"]), high=2)
     if cpu_count() > 1:
-        taken = report.alternate({"one": lambda: threads(1), "two": lambda: threads(2)}, repeats)
+        taken = report.alternate({"one": lambda: threads(1), "two": lambda: threads(2)}, repeats, calm=True)
         report.target("two threads, times as fast as one", 1 / ratio(taken["two"], taken["one"]), low=1.7)
     else:
         report.note("two threads: skipped, one CPU")

@@ -126,7 +126,7 @@ def main() -> int:
     rare = rows._replace(x=rows.x.drop(rows.x.index[dropped]), y=np.delete(rows.y, dropped))
     for engine, fit in ENGINES.items():
         built_in = float(average_precision_score(rare.y_test, fit(rare, None, max_delta_step=1.0)))
-        title = f"{engine}, {rare.y.mean():.2%} fraud: average precision; the built-in loss, max_delta_step 1: {built_in:.3f}"
+        title = f"{engine}, {rare.y.mean():.2%} fraud; the built-in loss with max_delta_step 1 has {built_in:.3f}"
         lowest = average_precisions(report, title, engine, rare, gammas, hessians)
         name = f"{engine}, {rare.y.mean():.2%} fraud: lowest average precision"
         report.target(name, lowest, low=round(built_in / 2, 4), timing=False)

@@ -1,16 +1,14 @@
 """Focal loss as an immutable value: its parameters, posterior, starting margin, and use as objective."""
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import engines, validation
 from .kernels import rows
-
-if TYPE_CHECKING:
-    from .metrics import FocalMetric
+from .metrics import FocalMetric
 
 Float64s = NDArray[np.float64]
 Float32s = NDArray[np.float32]
@@ -39,9 +37,9 @@ class FocalLoss:
     Parameters
     ----------
     gamma : float or (float, float), default 2.0
-        Focusing parameter, at least 0. A pair is (gamma of negative rows, gamma of positive rows).
+        Focusing parameter, in [0, 1000]. A pair is (gamma of negative rows, gamma of positive rows).
     alpha : float or None, default None
-        Weight of positive rows, in (0, 1); negative rows weigh ``1 - alpha``. None weighs both 1.
+        Weight of positive rows, in (0, 1), not below 1e-30; negative rows weigh ``1 - alpha``. None weighs both 1.
         With alpha, gradients and Hessians are smaller than without, so ``reg_lambda`` and
         ``min_child_weight`` (``min_sum_hessian_in_leaf``) act as if they were larger.
     hessian : {"expected", "exact"}, default "expected"
@@ -69,16 +67,22 @@ class FocalLoss:
     def __post_init__(self) -> None:
         set_field = object.__setattr__  # the only writes: to coerce what was given
         if isinstance(self.gamma, (tuple, list, np.ndarray)):
-            if np.shape(self.gamma) != (2,):
+            if len(self.gamma) != 2:
                 raise ValueError(f"gamma must be one number or a pair (negative, positive), got {self.gamma!r}")
             set_field(self, "gamma", tuple(_gamma(value) for value in self.gamma))
         else:
             set_field(self, "gamma", _gamma(self.gamma))
         if self.alpha is not None:
-            set_field(self, "alpha", validation.number("alpha", self.alpha, "None or a number in (0, 1)", 0, 1))
-        if self.hessian not in ("expected", "exact"):
+            set_field(
+                self,
+                "alpha",
+                validation.number(
+                    "alpha", self.alpha, "None or a number in (0, 1), at least 1e-30", 1e-30, 1, closed="["
+                ),
+            )
+        if not isinstance(self.hessian, str) or self.hessian not in ("expected", "exact"):
             raise ValueError(f'hessian must be "expected" or "exact", got {self.hessian!r}')
-        step = validation.number("max_step", self.max_step, "a number above 0, or inf", 0, np.inf, closed="]")
+        step = validation.number("max_step", self.max_step, "a number of at least 1e-6, or inf", 1e-6, np.inf, "[]")
         set_field(self, "max_step", step)
 
     def __repr__(self) -> str:
@@ -95,7 +99,8 @@ class FocalLoss:
         *,
         beta: float | None = None,
         sample_weight: ArrayLike | None = None,
-        **parameters: Any,
+        hessian: Literal["expected", "exact"] = "expected",
+        max_step: float = 10.0,
     ) -> Self:
         """A loss with alpha from inverse class frequencies.
 
@@ -117,8 +122,8 @@ class FocalLoss:
             the classes alike; towards 1 it becomes the inverse frequency.
         sample_weight : array_like of shape (n,), optional
             A row counts as its weight.
-        **parameters
-            ``hessian`` and ``max_step``, as for the class.
+        hessian, max_step
+            As for the class.
 
         Raises
         ------
@@ -136,7 +141,7 @@ class FocalLoss:
         if beta is not None:
             beta = validation.number("beta", beta, "None or a number in [0, 1)", 0, 1, closed="[")
             counts = -np.expm1(counts * np.log(beta)) if beta > 0 else np.ones(2)
-        return cls(gamma, float(counts[0] / counts.sum()), **parameters)
+        return cls(gamma, float(counts[0] / counts.sum()), hessian, max_step)
 
     # --- the loss ------------------------------------------------------------------------------
 
@@ -173,7 +178,7 @@ class FocalLoss:
         margin : array_like of shape (n,)
             Raw scores. Computed in float32; beyond ±87 exp(-|margin|) counts as zero.
         sample_weight : array_like of shape (n,), optional
-            Finite, not negative.
+            Not negative, finite in float32.
 
         Returns
         -------
@@ -299,10 +304,8 @@ class FocalLoss:
         return self.gradient_hessian(rows_in.labels, rows_in.margins, rows_in.weights)
 
     @property
-    def metric(self) -> "FocalMetric":
+    def metric(self) -> FocalMetric:
         """Mean focal loss as a metric of either engine, named "focal"."""
-        from .metrics import FocalMetric
-
         return FocalMetric(self)
 
     # ------------------------------------------------------------------------------------------------
@@ -328,7 +331,7 @@ class FocalLoss:
 
 
 def _gamma(value: Any) -> float:
-    return validation.number("gamma", value, "a finite number of at least 0, or a pair of them", 0, np.inf, closed="[")
+    return validation.number("gamma", value, "a number in [0, 1000], or a pair of them", 0, 1000, closed="[]")
 
 
 def _labels_and_weights(y: ArrayLike, sample_weight: ArrayLike | None) -> tuple[NDArray[Any], NDArray[Any] | None]:

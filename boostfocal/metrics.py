@@ -11,13 +11,22 @@ custom objective. Use `LogLoss` and `Brier`, which take the loss that the model 
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import engines, validation
-from .losses import FocalLoss
+
+
+class Loss(Protocol):
+    """What a metric asks of the loss that a model was trained with."""
+
+    def mean(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float: ...
+
+    def log_odds(self, margin: ArrayLike) -> NDArray[np.float64]: ...
+
+    def predict_proba(self, margin: ArrayLike) -> NDArray[np.float64]: ...
 
 
 class Metric(ABC):
@@ -74,7 +83,7 @@ class Metric(ABC):
 class FocalMetric(Metric):
     """Mean focal loss; ``loss.metric`` is one."""
 
-    loss: FocalLoss
+    loss: Loss
     greater_is_better: ClassVar[bool] = False
 
     @property
@@ -92,7 +101,7 @@ class FocalMetric(Metric):
 class LogLoss(Metric):
     """Log loss of the true probability, ``loss.predict_proba(margin)``; soft labels allowed."""
 
-    loss: FocalLoss
+    loss: Loss
     greater_is_better: ClassVar[bool] = False
 
     @property
@@ -101,18 +110,17 @@ class LogLoss(Metric):
 
     def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
         log_odds = self.loss.log_odds(margins)
-        with np.errstate(invalid="ignore"):  # infinite margins: 0 * inf is a certain and right row
-            surprise = np.logaddexp(0, log_odds) - np.nan_to_num(
-                labels * log_odds, nan=0.0, posinf=np.inf, neginf=-np.inf
-            )
-        return _mean(surprise, weights)
+        with np.errstate(invalid="ignore"):  # infinite margins: what is not chosen may be 0 * inf
+            positive = np.where(labels > 0, labels * np.logaddexp(0, -log_odds), 0)
+            negative = np.where(labels < 1, (1 - labels) * np.logaddexp(0, log_odds), 0)
+        return _mean(positive + negative, weights)
 
 
 @dataclass(frozen=True)
 class Brier(Metric):
     """Mean squared error of the true probability, ``loss.predict_proba(margin)``; soft labels allowed."""
 
-    loss: FocalLoss
+    loss: Loss
     greater_is_better: ClassVar[bool] = False
 
     @property
@@ -134,7 +142,7 @@ class AveragePrecision(Metric):
     def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
         from sklearn.metrics import average_precision_score
 
-        positive = validation.binary(labels, "average precision")
+        positive = validation.binary(labels, weights, "average precision")
         return float(average_precision_score(positive, np.nan_to_num(margins), sample_weight=weights))
 
 
@@ -156,7 +164,7 @@ class PrecisionAtK(Metric):
         return f"precision_at_{self.k}"
 
     def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
-        positive = validation.binary(labels, "precision at k")
+        positive = validation.binary(labels, None, "precision at k")
         k = min(self.k, labels.size)
         last = np.partition(margins, -k)[-k]
         above, tied = margins > last, margins == last
@@ -176,12 +184,12 @@ class RecallAtPrecision(Metric):
 
     @property
     def name(self) -> str:
-        return f"precision_{self.precision:g}_recall"
+        return f"precision_{np.format_float_positional(self.precision, trim='-')}_recall"
 
     def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
         from sklearn.metrics import precision_recall_curve
 
-        positive = validation.binary(labels, "recall at a precision")
+        positive = validation.binary(labels, weights, "recall at a precision")
         precision, recall, _ = precision_recall_curve(positive, np.nan_to_num(margins), sample_weight=weights)
         return float(recall[precision >= self.precision].max(initial=0.0))
 
@@ -211,7 +219,7 @@ class CardPrecision(Metric):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "k", validation.count("k", self.k))
-        card, day = (np.unique(np.asarray(column), return_inverse=True)[1] for column in (self.card, self.day))
+        card, day = (_codes(name, getattr(self, name)) for name in ("card", "day"))
         if np.ndim(self.card) != 1 or np.shape(self.card) != np.shape(self.day) or card.size == 0:
             raise ValueError(
                 f"card and day must have one shape (n,), got {np.shape(self.card)} and {np.shape(self.day)}"
@@ -226,7 +234,7 @@ class CardPrecision(Metric):
     def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
         if labels.shape != self.card.shape:
             raise ValueError(f"card and day must have a value for each scored row, {labels.size}, got {self.card.size}")
-        positive = validation.binary(labels, "card precision")
+        positive = validation.binary(labels, None, "card precision")
         # one entry per day and card: its highest score, and whether any of its rows is a fraud
         key = self.day * (self.card.max() + 1) + self.card
         entries, entry_of_row = np.unique(key, return_inverse=True)
@@ -246,6 +254,13 @@ class CardPrecision(Metric):
             detected[card[hits]] = True
             precisions.append(hits.size / self.k)
         return float(np.mean(precisions))
+
+
+def _codes(name: str, column: ArrayLike) -> NDArray[np.intp]:
+    try:
+        return np.unique(np.asarray(column), return_inverse=True)[1]
+    except TypeError as error:
+        raise TypeError(f"{name} must be values of one kind that can be ordered, got {error}") from error
 
 
 def _mean(values: NDArray[Any], weights: NDArray[Any] | None) -> float:

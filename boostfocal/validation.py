@@ -11,7 +11,10 @@ def number(name: str, value: Any, accepted: str, low: float, high: float, closed
     """`value` as a float between `low` and `high`; `closed` lists the ends that belong: "[", "]" or both."""
     if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be {accepted}, got {value!r}")
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError as error:
+        raise ValueError(f"{name} must be {accepted}, got a number too large for a float") from error
     above = result >= low if "[" in closed else result > low
     below = result <= high if "]" in closed else result < high
     if not (above and below):
@@ -54,7 +57,8 @@ def check_values(
     if margins is not None:
         _refuse("margin", margins, np.isnan(margins), "numbers, not NaN")
     if weights is not None:
-        _refuse("sample_weight", weights, ~((weights >= 0) & (weights < np.inf)), "finite and not negative")
+        largest = np.finfo(np.float32).max
+        _refuse("sample_weight", weights, ~((weights >= 0) & (weights <= largest)), f"in [0, {largest:.1e}]")
 
 
 def probabilities(name: str, values: ArrayLike) -> NDArray[Any]:
@@ -63,12 +67,14 @@ def probabilities(name: str, values: ArrayLike) -> NDArray[Any]:
     return result
 
 
-def binary(labels: NDArray[Any], purpose: str) -> NDArray[np.bool_]:
-    """Labels of a metric that counts rows: 0 or 1, and both present."""
+def binary(labels: NDArray[Any], weights: NDArray[Any] | None, purpose: str) -> NDArray[np.bool_]:
+    """Labels of a metric that counts rows: 0 or 1, and some 1 that weighs something."""
     _refuse("y", labels, ~((labels == 0) | (labels == 1)), f"0 or 1 for {purpose}")
     positive = labels == 1
     if not positive.any():
         raise ValueError(f"y must have a positive row for {purpose}, got {labels.size} rows, all 0")
+    if weights is not None and not weights[positive].any():
+        raise ValueError(f"sample_weight must be above 0 for a positive row for {purpose}, got 0 for all of them")
     return np.asarray(positive)
 
 

@@ -378,7 +378,7 @@ LOSSES = [
     FocalLoss(0.1, 1 / 3),
     FocalLoss((4, 0), 0.9, "exact"),
     FocalLoss(2, max_step=np.inf),
-    FocalLoss(1e-300, 1e-300, max_step=1e-3),
+    FocalLoss(1e-300, 1e-20, max_step=1e-3),
 ]
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=repr)
 
@@ -465,6 +465,10 @@ NAN = float("nan")
         ({"gamma": (NAN, 1)}, ValueError, "gamma", "nan"),
         ({"gamma": (1, "2")}, TypeError, "gamma", "2"),
         ({"gamma": [[1, 2]]}, ValueError, "gamma", "[[1, 2]]"),
+        ({"gamma": ((1, 2), 3)}, TypeError, "gamma", "(1, 2)"),
+        ({"gamma": 1001}, ValueError, "gamma", "1001"),
+        ({"gamma": 10**400}, ValueError, "gamma", "too large"),
+        ({"alpha": 1e-31}, ValueError, "alpha", "1e-31"),
         ({"alpha": 0}, ValueError, "alpha", "0"),
         ({"alpha": 1}, ValueError, "alpha", "1"),
         ({"alpha": 1.5}, ValueError, "alpha", "1.5"),
@@ -473,6 +477,8 @@ NAN = float("nan")
         ({"alpha": True}, TypeError, "alpha", "True"),
         ({"alpha": (0.2, 0.8)}, TypeError, "alpha", "(0.2, 0.8)"),
         ({"hessian": "newton"}, ValueError, "hessian", "'newton'"),
+        ({"hessian": np.array(["exact"])}, ValueError, "hessian", "array"),
+        ({"max_step": 1e-7}, ValueError, "max_step", "1e-07"),
         ({"hessian": None}, ValueError, "hessian", "None"),
         ({"max_step": 0}, ValueError, "max_step", "0"),
         ({"max_step": -1}, ValueError, "max_step", "-1"),
@@ -513,6 +519,7 @@ def test_parameters_out_of_range_are_refused(
         ([0, 1], [0, 0], [1, -1e-50], ValueError, "sample_weight", "-1e-50 at index 1"),
         ([0, 1], [0, 0], [NAN, 1], ValueError, "sample_weight", "nan at index 0"),
         ([0, 1], [0, 0], [1, np.inf], ValueError, "sample_weight", "inf at index 1"),
+        ([0, 1], [0, 0], [1, 1e39], ValueError, "sample_weight", "1e+39 at index 1"),
         ([0, 1], [0, 0], [1], ValueError, "sample_weight", "(1,)"),
         ([0, 1], [0, 0], [[1], [1]], ValueError, "sample_weight", "(2, 1)"),
         ([0, 1], [0, 0], ["a", "b"], TypeError, "sample_weight", "['a', 'b']"),

@@ -350,8 +350,19 @@ def test_rows_not_accepted_are_refused_by_every_metric(
 
 @pytest.mark.parametrize("metric", [LogLoss(LOSSES[1]), Brier(LOSSES[1]), LOSSES[1].metric, PrecisionAtK(1)], ids=repr)
 def test_weights_that_sum_to_zero_are_refused(metric: Metric) -> None:
-    with pytest.raises(ValueError, match="^sample_weight must not sum to zero"):
+    with pytest.raises(ValueError, match="sample_weight must not sum to zero"):
         metric.score([0, 1], [0.0, 1.0], [0, 0])
+
+
+@pytest.mark.parametrize("metric", [AveragePrecision(), RecallAtPrecision(0.5)], ids=repr)
+def test_weights_that_leave_no_positive_row_are_refused(metric: Metric) -> None:
+    with pytest.raises(ValueError, match="sample_weight must be above 0 for a positive row"):
+        metric.score([0, 1], [0.0, 1.0], [1, 0])
+
+
+def test_cards_that_cannot_be_ordered_are_refused() -> None:
+    with pytest.raises(TypeError, match="^card must be values of one kind"):
+        CardPrecision(1, [None, "a"], [1, 1])
 
 
 @pytest.mark.parametrize(
