@@ -202,9 +202,9 @@ def _cpus() -> int:
 
 
 @lru_cache(maxsize=1)
-def _pool(process: int, helpers: int) -> ThreadPoolExecutor:
+def _pool(process: int) -> ThreadPoolExecutor:
     """The helping threads of this process: a forked child has another id, and starts its own."""
-    return ThreadPoolExecutor(helpers, thread_name_prefix="boostfocal")
+    return ThreadPoolExecutor(max(1, _cpus() - 1), thread_name_prefix="boostfocal")
 
 
 def _run(kernel: Kernel, inputs: list[Rows], scalars: list[np.float32], out: list[Rows]) -> bool:
@@ -224,9 +224,12 @@ def _run(kernel: Kernel, inputs: list[Rows], scalars: list[np.float32], out: lis
 
     if not helpers:
         return work()
-    helping = [_pool(os.getpid(), helpers).submit(work) for _ in range(helpers)]
+    helping = [_pool(os.getpid()).submit(work) for _ in range(helpers)]
     suspicious = work()
-    return any([suspicious, *(future.result() for future in helping)])
+    for future in helping:
+        if not future.cancel():  # one that has not begun, as other callers keep the pool busy, has nothing left to do
+            suspicious |= future.result()
+    return suspicious
 
 
 def _lane(part: Rows, buffers: list[Rows | None], index: int) -> Rows:
