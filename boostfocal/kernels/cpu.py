@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from . import rows
 from .rows import RowParameters
 
-CHUNK = 65536  # rows a kernel call takes: their buffers stay in the second-level cache
+CHUNK = 65536  # rows that are copied to a buffer at once: it stays in the second-level cache
+BLOCK = 1024  # margins that the kernel makes float32 at once, in the first-level cache
 ROWS_PER_THREAD = 100_000  # below this, handing rows to another thread costs more than it saves
 
 OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
@@ -34,6 +35,7 @@ Rows = NDArray[Any]
 # --- primitives ----------------------------------------------------------------------------------
 
 ONE = np.float32(1)
+MARGINS = 1  # position among the inputs: labels, margins, weights
 INFINITY = np.float32(np.inf)
 ZERO = np.float32(0)
 LARGEST = np.finfo(np.float32).max
@@ -93,6 +95,11 @@ def maximum(a: Scalar, b: Scalar) -> Scalar:
 
 
 @inlined
+def scale(gamma: Scalar, x: Scalar) -> Scalar:
+    return gamma * x if gamma != ZERO else ZERO  # of a constant 0, LLVM drops x and all that led to it
+
+
+@inlined
 def where(condition: Scalar, a: Scalar, b: Scalar) -> Scalar:
     return a if condition else b
 
@@ -127,17 +134,19 @@ def _in_halves(gamma: float) -> bool:
 def _formulas(halves: bool) -> dict[str, Any]:
     primitives = {
         "ONE": ONE, "LARGEST": LARGEST, "TINY": TINY, "absolute": abs, "exp": exp, "log1p": log1p,
-        "minimum": minimum, "maximum": maximum, "where": where, "power": power_halves if halves else power_any,
+        "minimum": minimum, "maximum": maximum, "scale": scale, "where": where,
+        "power": power_halves if halves else power_any,
     }  # fmt: skip
     return rows.bind(primitives, inlined)
 
 
 @lru_cache(maxsize=64)
-def _kernel(formula: str, gammas: tuple[float, float] | None, weighted: bool) -> Kernel:
+def _kernel(formula: str, gammas: tuple[float, float] | None, weighted: bool, wide: bool = False) -> Kernel:
     """Compile the loop over rows; with `gammas`, which must be multiples of one half, as constants.
 
     The loop returns True if it met a value to refuse: it gathers the sign bits of y, 1 - y and the
-    weight, and those of results that are not finite.
+    weight, and those of results that are not finite. `wide` takes float64 margins, and makes them
+    float32 a block at a time: converted in the loop itself, they would halve its lanes.
     """
     row = _formulas(halves=gammas is not None)[formula]
     constant = gammas is not None
@@ -146,31 +155,39 @@ def _kernel(formula: str, gammas: tuple[float, float] | None, weighted: bool) ->
     if formula == "values":
 
         @compiled
-        def kernel(y, z, w, weight0, weight1, gamma0, gamma1, out):
+        def block(y, z, w, weight0, weight1, gamma0, gamma1, out):
             if constant:
                 gamma0, gamma1 = constant0, constant1
             signs = np.int32(0)
             for i in range(z.size):
-                label = y[i]
-                value = row(label, np.float32(z[i]), weight0, weight1, gamma0, gamma1)
+                value = row(y[i], z[i], weight0, weight1, gamma0, gamma1)
                 if weighted:
                     value *= w[i]
                     signs = join(signs, bits(w[i]))
                 out[i] = value
                 finite = np.int32(0) if abs(value) < INFINITY else np.int32(-1)
-                signs = join(signs, join(finite, join(bits(label), bits(ONE - label))))
+                signs = join(signs, join(finite, join(bits(y[i]), bits(ONE - y[i]))))
             return signs < 0
+
+        @compiled
+        def blocks(y, z, w, weight0, weight1, gamma0, gamma1, out):
+            margins = np.empty(BLOCK, np.float32)
+            suspicious = False
+            for start in range(0, z.size, BLOCK):
+                part = slice(start, min(start + BLOCK, z.size))
+                lanes = as_float32(z[part], margins)
+                suspicious |= block(y[part], lanes, w[part], weight0, weight1, gamma0, gamma1, out[part])
+            return suspicious
 
     else:
 
         @compiled
-        def kernel(y, z, w, weight0, weight1, gamma0, gamma1, per_step, gradient, hessian):
+        def block(y, z, w, weight0, weight1, gamma0, gamma1, per_step, gradient, hessian):
             if constant:
                 gamma0, gamma1 = constant0, constant1
             signs = np.int32(0)
             for i in range(z.size):
-                label = y[i]
-                slope, bend = row(label, np.float32(z[i]), weight0, weight1, gamma0, gamma1, per_step)
+                slope, bend = row(y[i], z[i], weight0, weight1, gamma0, gamma1, per_step)
                 if weighted:
                     slope *= w[i]
                     bend *= w[i]
@@ -178,10 +195,31 @@ def _kernel(formula: str, gammas: tuple[float, float] | None, weighted: bool) ->
                 gradient[i] = slope
                 hessian[i] = bend
                 finite = np.int32(0) if abs(slope) < INFINITY else np.int32(-1)
-                signs = join(signs, join(finite, join(bits(label), bits(ONE - label))))
+                signs = join(signs, join(finite, join(bits(y[i]), bits(ONE - y[i]))))
             return signs < 0
 
-    return kernel
+        @compiled
+        def blocks(y, z, w, weight0, weight1, gamma0, gamma1, per_step, gradient, hessian):
+            margins = np.empty(BLOCK, np.float32)
+            suspicious = False
+            for start in range(0, z.size, BLOCK):
+                part = slice(start, min(start + BLOCK, z.size))
+                lanes = as_float32(z[part], margins)
+                suspicious |= block(
+                    y[part], lanes, w[part], weight0, weight1, gamma0, gamma1, per_step, gradient[part], hessian[part]
+                )
+            return suspicious
+
+    return blocks if wide else block
+
+
+@compiled
+def as_float32(z, buffer):
+    """The margins as the formulas take them; beyond float32 they become infinite, which is their limit."""
+    lanes = buffer[: z.size]
+    for i in range(z.size):
+        lanes[i] = z[i]
+    return lanes
 
 
 # --- running -------------------------------------------------------------------------------------
@@ -211,13 +249,15 @@ def _run(kernel: Kernel, inputs: list[Rows], scalars: list[np.float32], out: lis
     """Apply a kernel to every chunk; threads take chunks as they get done. True: a value to refuse."""
     size = inputs[0].size
     helpers = threads(size) - 1
-    starts: Iterator[int] = iter(range(0, size, CHUNK))  # shared: taking the next start is atomic
+    # as they are, rows go in few large pieces, two a thread, so that one that is held up takes fewer
+    step = -(-size // (2 * helpers + 2 if helpers else 1)) if all(map(_is_lane, inputs, range(3))) else CHUNK
+    starts: Iterator[int] = iter(range(0, size, step))  # shared: taking the next start is atomic
 
     def work() -> bool:
         suspicious = False
         buffers: list[Rows | None] = [None] * len(inputs)
         for start in starts:
-            part = slice(start, min(start + CHUNK, size))
+            part = slice(start, min(start + step, size))
             lanes = [_lane(array[part], buffers, index) for index, array in enumerate(inputs)]
             suspicious |= kernel(*lanes, *scalars, *(array[part] for array in out))
         return suspicious
@@ -232,12 +272,18 @@ def _run(kernel: Kernel, inputs: list[Rows], scalars: list[np.float32], out: lis
     return suspicious
 
 
-def _lane(part: Rows, buffers: list[Rows | None], index: int) -> Rows:
-    """The rows as the kernel takes them: float32, contiguous, writeable; else copied to a buffer.
+def _is_lane(rows: Rows, index: int) -> bool:
+    """Whether the kernel takes them as they are: contiguous, writeable, float32, or float64 margins.
 
-    (Numba compiles read-only arrays apart; copying a chunk is cheaper than half a second of that.)
+    (For other types and for read-only arrays Numba would compile again; copying them is cheaper.)
     """
-    if part.dtype == np.float32 and part.flags.c_contiguous and part.flags.writeable:
+    known = rows.dtype == np.float32 or (index == MARGINS and rows.dtype == np.float64)
+    return known and rows.flags.c_contiguous and rows.flags.writeable
+
+
+def _lane(part: Rows, buffers: list[Rows | None], index: int) -> Rows:
+    """The rows as the kernel takes them, if need be in a buffer."""
+    if _is_lane(part, index):
         return part
     buffer = buffers[index]
     if buffer is None:
@@ -253,7 +299,8 @@ def _call(
     labels, margins, weights = inputs
     gammas = parameters[2:]
     constants = gammas if all(map(_in_halves, gammas)) else None
-    kernel = _kernel(formula, constants, weights is not None)
+    wide = _is_lane(margins, MARGINS) and margins.dtype == np.float64
+    kernel = _kernel(formula, constants, weights is not None, wide)
     out = [np.empty(margins.size, np.float32) for _ in range(n_out)]
     scalars = [np.float32(value) for value in (*parameters, *more)]
     rows_in = [labels, margins, labels[:1] if weights is None else weights]

@@ -26,6 +26,11 @@ LARGEST = finfo(float64).max  # |z| is cut here, so that infinite margins give l
 TINY = finfo(float64).tiny  # keeps 0 / 0 out where both magnitudes underflow (gamma > 100)
 
 
+def scale(gamma: Value, x: Value) -> Value:
+    """gamma x; compilers may leave x out where gamma is a constant 0."""
+    return gamma * x
+
+
 def power(q: Value, log_q: Value, gamma: Value) -> Value:
     """q**gamma; compilers may use log_q instead."""
     return q**gamma
@@ -55,7 +60,7 @@ def loss(q: Value, log_p: Value, log_q: Value, weight: Value, gamma: Value) -> V
 
 def slope(p: Value, q: Value, log_p: Value, gamma: Value) -> Value:
     """|dFL/dz| / (weight q^gamma) = q - gamma p log p: a sum of two terms that are never negative."""
-    return q - gamma * (p * log_p)
+    return q - scale(gamma, p * log_p)
 
 
 def bend(p: Value, q: Value, log_p: Value, gamma: Value) -> Value:
@@ -63,7 +68,7 @@ def bend(p: Value, q: Value, log_p: Value, gamma: Value) -> Value:
 
     p log p is taken first: at infinite margins it is 0, where gamma log p alone would overflow.
     """
-    return p * q * (ONE + gamma + gamma) + gamma * (p * log_p) * (q - gamma * p)
+    return p * q * (ONE + gamma + gamma) + scale(gamma, p * log_p) * (q - gamma * p)
 
 
 def gradient_exact(
