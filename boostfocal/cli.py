@@ -73,6 +73,8 @@ def compare(
     """
     console = Console()
     with _clear_errors(console):
+        for path in filter(None, (json, html)):
+            report.check_writable(path)
         source, frame = data.example() if table is None else (table.name, data.read(table))
         if table is None and target not in (None, EXAMPLE_TARGET):
             raise data.DataError(

@@ -14,7 +14,7 @@ from rich import box
 from rich.table import Table as TerminalTable
 
 from . import figures
-from .data import Table
+from .data import DataError, Table
 from .run import Options, Result
 from .scores import ECE_BINS, SELECTORS, Score
 from .summary import Difference, Summary, as_json
@@ -136,9 +136,20 @@ def describe(table: Table) -> dict[str, Any]:
     }
 
 
+def check_writable(path: Path) -> None:
+    """Refuse a file that cannot be written before hours are spent on what goes into it."""
+    if path.is_dir():
+        raise DataError(f"output must be a file that can be written, got the folder {str(path)!r}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(path.name + ".part").touch()
+        path.with_name(path.name + ".part").unlink()
+    except OSError as error:
+        raise DataError(f"output must be a file that can be written, got {str(path)!r}: {error}") from error
+
+
 def write(path: Path, text: str) -> None:
     """Write a file whole or not at all: an earlier one stays until the new one is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)

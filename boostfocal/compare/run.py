@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -62,7 +63,7 @@ def compare(
 ) -> list[Result]:
     """Run every contender; the results of whole splits are returned, in order.
 
-    On KeyboardInterrupt what is running is dropped and what is finished is returned.
+    On KeyboardInterrupt what is running is dropped and what is finished is returned, which may be nothing.
     """
     data = Data(table.matrix(), table.labels, table.categorical)
     tasks = [
@@ -77,13 +78,10 @@ def compare(
     )
     results: list[Result] = []
     running: Iterator[Result] = joblib.Parallel(processes, return_as="generator_unordered")(calls)
-    try:
+    with suppress(KeyboardInterrupt):
         for result in running:
             results.append(result)
             on_result(result)
-    except KeyboardInterrupt:
-        if not results:
-            raise
     whole = [
         number
         for number in range(len(splits))
