@@ -147,7 +147,7 @@ def prepare(
     leaks = [column for column in features if _ranks_alone(features[column], labels)]
     if leaks:
         notes.append(
-            f"{_list(leaks)}, each alone, almost gives the target away (AUC above {LEAK_AUC}): "
+            f"almost gives the target away on its own (AUC above {LEAK_AUC}): {_list(leaks)}; "
             "if it is the target under another name, or known only afterwards, leave it out with --drop"
         )
     return Table(
