@@ -140,7 +140,7 @@ def _formulas(halves: bool) -> dict[str, Any]:
     return rows.bind(primitives, inlined)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)  # a sweep over gammas must not compile twice
 def _kernel(formula: str, gammas: tuple[float, float] | None, weighted: bool, wide: bool = False) -> Kernel:
     """Compile the loop over rows; with `gammas`, which must be multiples of one half, as constants.
 
