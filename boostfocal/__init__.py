@@ -2,8 +2,17 @@
 
 from importlib.metadata import version
 
-from .losses import FocalLoss
-from .metrics import AveragePrecision, Brier, CardPrecision, LogLoss, PrecisionAtK, RecallAtPrecision
+from .focal import FocalLoss
+from .metrics import (
+    AveragePrecision,
+    Brier,
+    CardPrecision,
+    LogLoss,
+    MacroAveragePrecision,
+    PrecisionAtK,
+    RecallAtPrecision,
+)
+from .softmax import SoftmaxFocalLoss
 
 __version__ = version("boostfocal")
 
@@ -13,6 +22,8 @@ __all__ = [
     "CardPrecision",
     "FocalLoss",
     "LogLoss",
+    "MacroAveragePrecision",
     "PrecisionAtK",
     "RecallAtPrecision",
+    "SoftmaxFocalLoss",
 ]

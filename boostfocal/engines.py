@@ -35,13 +35,19 @@ class Rows(NamedTuple):
 def read(first: Any, second: Any, weights: Any) -> Rows:
     """Tell the two orders apart: natively the second argument is the data set."""
     if not _is_dataset(second):
-        return Rows(first, second, weights)
+        return Rows(_by_row(first, second), second, weights)
     labels, weights = second.get_label(), second.get_weight()
     if labels is None or np.size(labels) == 0:
         raise ValueError("y must be given: the data set has no labels")
     if weights is not None and np.size(weights) == 0:  # XGBoost's way to say that there are none
         weights = None
-    return Rows(labels, first, weights)
+    return Rows(_by_row(labels, first), first, weights)
+
+
+def _by_row(labels: Any, margins: Any) -> Any:
+    """Several labels a row, which XGBoost below 3.2 has one after the other, in the margins' shape."""
+    flat = np.ndim(margins) == 2 and np.ndim(labels) == 1 and np.size(labels) == np.size(margins) > len(margins)
+    return np.reshape(labels, np.shape(margins)) if flat else labels
 
 
 def answer(second: Any, group: Any, name: str, value: float, greater_is_better: bool) -> MetricResult:

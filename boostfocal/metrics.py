@@ -24,7 +24,9 @@ class Loss(Protocol):
 
     def mean(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float: ...
 
-    def log_odds(self, margin: ArrayLike) -> NDArray[np.float64]: ...
+    def log_loss(self, y: ArrayLike, margin: ArrayLike) -> NDArray[np.float64]: ...
+
+    def brier(self, y: ArrayLike, margin: ArrayLike) -> NDArray[np.float64]: ...
 
     def predict_proba(self, margin: ArrayLike) -> NDArray[np.float64]: ...
 
@@ -49,23 +51,19 @@ class Metric(ABC):
     def __name__(self) -> str:
         return self.name
 
+    @abstractmethod
     def score(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """The metric's value.
 
         Parameters
         ----------
-        y : array_like of shape (n,)
+        y : array_like of shape (n,), or (n, L) for several labels a row
             Labels.
-        margin : array_like of shape (n,)
+        margin : array_like of shape (n,), (n, L), or (n, K) for classes
             Raw scores; a metric that ranks takes any increasing function of them.
         sample_weight : array_like of shape (n,), optional
             Finite, not negative.
         """
-        labels = validation.column("y", y)
-        margins = validation.column("margin", margin, labels, "y")
-        weights = None if sample_weight is None else validation.column("sample_weight", sample_weight, labels, "y")
-        validation.check_values(labels, margins, weights)
-        return self._score(labels, margins, weights)
 
     def __call__(
         self, y_true: Any, margin: Any, sample_weight: Any = None, group: Any = engines.UNSET
@@ -75,8 +73,8 @@ class Metric(ABC):
         value = self.score(rows.labels, rows.margins, rows.weights)
         return engines.answer(margin, group, self.name, value, self.greater_is_better)
 
-    @abstractmethod
-    def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float: ...
+
+# --- of the loss and its posterior, for labels of every kind ---------------------------------------
 
 
 @dataclass(frozen=True)
@@ -91,10 +89,7 @@ class FocalMetric(Metric):
         return "focal"
 
     def score(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        return self.loss.mean(y, margin, sample_weight)  # which checks in the same pass
-
-    def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
-        raise AssertionError("score does it all")
+        return self.loss.mean(y, margin, sample_weight)
 
 
 @dataclass(frozen=True)
@@ -108,17 +103,16 @@ class LogLoss(Metric):
     def name(self) -> str:
         return "posterior_logloss"
 
-    def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
-        log_odds = self.loss.log_odds(margins)
-        with np.errstate(invalid="ignore"):  # infinite margins: what is not chosen may be 0 * inf
-            positive = np.where(labels > 0, labels * np.logaddexp(0, -log_odds), 0)
-            negative = np.where(labels < 1, (1 - labels) * np.logaddexp(0, log_odds), 0)
-        return _mean(positive + negative, weights)
+    def score(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        return _mean(self.loss.log_loss(y, margin), _weights(sample_weight, y))
 
 
 @dataclass(frozen=True)
 class Brier(Metric):
-    """Mean squared error of the true probability, ``loss.predict_proba(margin)``; soft labels allowed."""
+    """Mean squared error of the true probability, ``loss.predict_proba(margin)``; soft labels allowed.
+
+    Of several classes, the sum over all of them (Brier 1950): between 0 and 2.
+    """
 
     loss: Loss
     greater_is_better: ClassVar[bool] = False
@@ -127,12 +121,57 @@ class Brier(Metric):
     def name(self) -> str:
         return "posterior_brier"
 
-    def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
-        return _mean((self.loss.predict_proba(margins) - labels) ** 2, weights)
+    def score(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        return _mean(self.loss.brier(y, margin), _weights(sample_weight, y))
 
 
 @dataclass(frozen=True)
-class AveragePrecision(Metric):
+class MacroAveragePrecision(Metric):
+    """Mean over the classes, or labels, of the average precision of ``loss.predict_proba(margin)``.
+
+    Each class is ranked against the rest. Classes without a row are left out of the mean, since they have
+    no precision: compare values of one data set only.
+    """
+
+    loss: Loss
+
+    @property
+    def name(self) -> str:
+        return "precision_average_macro"
+
+    def score(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        from sklearn.metrics import average_precision_score
+
+        proba = self.loss.predict_proba(margin)
+        if proba.ndim != 2:
+            raise ValueError(f"margin must have a column for each class or label, got shape {proba.shape}")
+        labels = validation.labels("y", y)
+        weights = _weights(sample_weight, labels)
+        positive = validation.by_class(labels, weights, proba.shape, "average precision")
+        found = [column for column in range(proba.shape[1]) if positive(column).any()]
+        scores = [average_precision_score(positive(k), proba[:, k], sample_weight=weights) for k in found]
+        return float(np.mean(scores))
+
+
+# --- of one binary label, for ranking ----------------------------------------------------------------
+
+
+class RankingMetric(Metric):
+    """A metric of one binary label, which depends on the margins' order alone."""
+
+    def score(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        labels = validation.column("y", y)
+        margins = validation.like("margin", margin, labels, "y")
+        weights = validation.weights(sample_weight, labels)
+        validation.check_values(labels, margins, weights)
+        return self._score(labels, margins, weights)
+
+    @abstractmethod
+    def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float: ...
+
+
+@dataclass(frozen=True)
+class AveragePrecision(RankingMetric):
     """Average precision: the mean of precision over the positives, in order of score (no interpolation)."""
 
     @property
@@ -147,7 +186,7 @@ class AveragePrecision(Metric):
 
 
 @dataclass(frozen=True)
-class PrecisionAtK(Metric):
+class PrecisionAtK(RankingMetric):
     """Share of positives among the `k` rows of highest score (all rows if there are fewer).
 
     Rows that tie for the last places share them, so the value does not depend on their order. With
@@ -173,7 +212,7 @@ class PrecisionAtK(Metric):
 
 
 @dataclass(frozen=True)
-class RecallAtPrecision(Metric):
+class RecallAtPrecision(RankingMetric):
     """Highest recall at a threshold whose precision is at least `precision`; 0 if there is none."""
 
     precision: float
@@ -195,7 +234,7 @@ class RecallAtPrecision(Metric):
 
 
 @dataclass(frozen=True, eq=False)
-class CardPrecision(Metric):
+class CardPrecision(RankingMetric):
     """Card precision at `k` by day: of the `k` cards alerted each day, the share truly defrauded that day.
 
     Each day cards are ranked by the highest score among their rows of that day; those detected on an
@@ -263,8 +302,16 @@ def _codes(name: str, column: ArrayLike) -> NDArray[np.intp]:
         raise TypeError(f"{name} must be values of one kind that can be ordered, got {error}") from error
 
 
+def _weights(sample_weight: ArrayLike | None, y: ArrayLike) -> NDArray[Any] | None:
+    weights = validation.weights(sample_weight, np.asarray(y))
+    validation.check_values(weights=weights)
+    return weights
+
+
 def _mean(values: NDArray[Any], weights: NDArray[Any] | None) -> float:
-    total = values.size if weights is None else float(np.sum(weights, dtype=np.float64))
+    """Weighted mean over rows; several values a row count alike."""
+    total = values.shape[0] if weights is None else float(np.sum(weights, dtype=np.float64))
     if not total > 0:
         raise ValueError("sample_weight must not sum to zero over the rows that count")
-    return float(np.sum(values if weights is None else values * weights, dtype=np.float64) / total)
+    by_row = values.mean(axis=1) if values.ndim == 2 else values
+    return float(np.sum(by_row if weights is None else by_row * weights, dtype=np.float64) / total)

@@ -1,5 +1,6 @@
 """What the public functions accept. Every error names the argument, the value seen, what is accepted."""
 
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
@@ -22,9 +23,9 @@ def number(name: str, value: Any, accepted: str, low: float, high: float, closed
     return result
 
 
-def count(name: str, value: Any) -> int:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+def count(name: str, value: Any, at_least: int = 1) -> int:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < at_least:
+        raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
     return int(value)
 
 
@@ -38,14 +39,35 @@ def array(name: str, values: ArrayLike) -> NDArray[Any]:
     return result
 
 
-def column(name: str, values: ArrayLike, like: NDArray[Any] | None = None, like_name: str = "") -> NDArray[Any]:
-    """`values` as a 1-d numeric array, of the length of `like` if that is given."""
+def column(name: str, values: ArrayLike, n_rows: int | None = None) -> NDArray[Any]:
+    """`values` as a 1-d numeric array, of `n_rows` if that is given."""
     result = array(name, values)
     if result.ndim != 1:
         raise ValueError(f"{name} must have shape (n,), got shape {result.shape}")
-    if like is not None and result.shape != like.shape:
-        raise ValueError(f"{name} must have shape {like.shape} as {like_name} has, got shape {result.shape}")
+    if n_rows is not None and result.size != n_rows:
+        raise ValueError(f"{name} must have shape ({n_rows},) as y has rows, got shape {result.shape}")
     return result
+
+
+def labels(name: str, values: ArrayLike) -> NDArray[Any]:
+    """`values` as a numeric array of shape (n,), or (n, L) for several labels a row."""
+    result = array(name, values)
+    if result.ndim not in (1, 2):
+        raise ValueError(f"{name} must have shape (n,) or (n, L), got shape {result.shape}")
+    return result
+
+
+def like(name: str, values: ArrayLike, other: NDArray[Any], other_name: str) -> NDArray[Any]:
+    """`values` as a numeric array of the shape of `other`."""
+    result = array(name, values)
+    if result.shape != other.shape:
+        raise ValueError(f"{name} must have shape {other.shape} as {other_name} has, got shape {result.shape}")
+    return result
+
+
+def weights(values: ArrayLike | None, labels: NDArray[Any]) -> NDArray[Any] | None:
+    """Sample weights as a numeric array, one for each row of the labels."""
+    return None if values is None else column("sample_weight", values, labels.shape[0])
 
 
 def check_values(
@@ -59,6 +81,14 @@ def check_values(
     if weights is not None:
         largest = np.finfo(np.float32).max
         _refuse("sample_weight", weights, ~((weights >= 0) & (weights <= largest)), f"in [0, {largest:.1e}]")
+
+
+def check_classes(labels: NDArray[Any], n_classes: int | None = None) -> None:
+    """Refuse labels that are not whole numbers from 0, below `n_classes` if that is given."""
+    with np.errstate(invalid="ignore"):
+        whole = (labels >= 0) & (labels == np.floor(labels)) & (labels < (n_classes or 2**31))
+    top = "" if n_classes is None else f" to {n_classes - 1}"
+    _refuse("y", labels, ~whole, f"classes, whole numbers from 0{top}")
 
 
 def probabilities(name: str, values: ArrayLike) -> NDArray[Any]:
@@ -76,6 +106,27 @@ def binary(labels: NDArray[Any], weights: NDArray[Any] | None, purpose: str) -> 
     if weights is not None and not weights[positive].any():
         raise ValueError(f"sample_weight must be above 0 for a positive row for {purpose}, got 0 for all of them")
     return np.asarray(positive)
+
+
+def by_class(
+    labels: NDArray[Any], weights: NDArray[Any] | None, shape: tuple[int, ...], purpose: str
+) -> Callable[[int], NDArray[np.bool_]]:
+    """The positive rows of each class, or label, for a metric that counts rows: some class has one that weighs."""
+    if labels.shape[0] != shape[0] or (labels.ndim == 2 and labels.shape != shape):
+        raise ValueError(f"y must have shape ({shape[0]},) or {shape} as margin has, got shape {labels.shape}")
+    if labels.ndim == 1:
+        check_classes(labels, shape[1])
+    else:
+        _refuse("y", labels, ~((labels == 0) | (labels == 1)), f"0 or 1 for {purpose}")
+    counted = slice(None) if weights is None else weights > 0
+
+    def positive(column: int) -> NDArray[np.bool_]:
+        found = labels == column if labels.ndim == 1 else labels[:, column] == 1
+        return found if found[counted].any() else np.zeros_like(found)
+
+    if not any(positive(column).any() for column in range(shape[1])):
+        raise ValueError(f"y must have a positive row for {purpose}, got {labels.shape[0]} rows without one that weighs")
+    return positive
 
 
 def _refuse(name: str, values: NDArray[Any], bad: NDArray[np.bool_], accepted: str) -> None:

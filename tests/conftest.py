@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import settings
 
-from boostfocal.kernels import cpu
+from boostfocal.kernels import threads
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
@@ -12,6 +12,6 @@ settings.load_profile("repeatable")
 @pytest.fixture(params=[1, 4], ids=["one thread", "four threads"])
 def n_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Run large arrays in this many threads, whatever the machine has."""
-    monkeypatch.setattr(cpu, "_cpus", lambda: request.param)
+    monkeypatch.setattr(threads, "cpus", lambda: request.param)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     return int(request.param)

@@ -65,6 +65,43 @@ def row(z: float, gamma: Gamma, alpha: float | None) -> Reference:
     )
 
 
+class ClassReference(NamedTuple):
+    """One row of K margins; `[y][k]` is for the true class y and the derivative by z_k."""
+
+    value: list[Any]
+    gradient: list[list[Any]]
+    exact: list[list[Any]]
+    posterior: list[Any]
+    expected: list[Any]
+
+
+@cache
+def class_row(z: tuple[float, ...], gamma: float, alpha: tuple[float, ...]) -> ClassReference:
+    """SoftmaxFocalLoss(K, gamma, alpha) at the margins `z`, from the loss alone.
+
+    Derivatives are numerical, and the posterior is where the expected gradient is zero, a linear system.
+    """
+    k_all = range(len(z))
+    e = [mp.exp(mp.mpf(margin) - mp.mpf(max(z))) for margin in z]
+
+    def loss(y: int, moved: int, step: Any) -> Any:
+        others = sum(e[j] for j in k_all if j not in (y, moved))
+        own = e[y] * mp.exp(step) if moved == y else e[y]
+        rest = others if moved == y else others + e[moved] * mp.exp(step)
+        return mp.mpf(alpha[y]) * (rest / (own + rest)) ** mp.mpf(gamma) * mp.log1p(rest / own)
+
+    terms = [[mp.taylor(lambda x, y=y, k=k: loss(y, k, x), 0, 2, chop=False) for k in k_all] for y in k_all]
+    gradient = [[terms[y][k][1] for k in k_all] for y in k_all]
+    exact = [[2 * terms[y][k][2] for k in k_all] for y in k_all]
+    # one equation is superfluous, as gradients sum to zero over k: that eta sums to one takes its place
+    biggest = max(k_all, key=lambda k: z[k])
+    rows = [k for k in k_all if k != biggest]
+    system = mp.matrix([[gradient[y][k] / abs(gradient[k][k]) for y in k_all] for k in rows] + [[1] * len(z)])
+    posterior = list(mp.lu_solve(system, mp.matrix([0] * len(rows) + [1])))
+    expected = [sum(posterior[y] * exact[y][k] for y in k_all) for k in k_all]
+    return ClassReference([terms[y][0][0] for y in k_all], gradient, exact, posterior, expected)
+
+
 def column(margins: np.ndarray, gamma: Gamma, alpha: float | None, what: str, label: int | None = None) -> np.ndarray:
     """One quantity of `Reference` for each margin, as float64."""
     picked = [getattr(row(float(z), gamma, alpha), what) for z in margins]

@@ -4,9 +4,11 @@ They name only a handful of primitives (`exp`, `log`, `log1p`, `power`, `where`,
 these are NumPy's, so every function here works on float64 arrays; a compiler binds the same text to
 the primitives of its device, see `bind`.
 
-Notation: `z` is the margin, `s = sigmoid(z)` the sigmoid's probability of class 1 and `t = 1 - s`.
-Seen from the true class, `p` is the sigmoid's probability of that class and `q = 1 - p`: (s, t) for
-a positive row, (t, s) for a negative one. `weight` is alpha for class 1 and 1 - alpha for class 0.
+Seen from its true class, a row has the probability `p` of that class, `q = 1 - p`, and the class's log
+odds against the rest, `x = log p - log q`: the focal loss is a function of x alone, however many
+classes there are. Of two classes, with the margin `z` and `s = sigmoid(z)`, `t = 1 - s`, a positive row
+has p = s and x = z, a negative one p = t and x = -z. Of K classes p is the softmax of the margins z_k,
+and x = z_y - log sum exp of the other margins. `weight` is the class's alpha.
 """
 
 from collections.abc import Callable, Mapping
@@ -71,16 +73,23 @@ def bend(p: Value, q: Value, log_p: Value, gamma: Value) -> Value:
     return p * q * (ONE + gamma + gamma) + scale(gamma, p * log_p) * (q - gamma * p)
 
 
+def derivatives(p: Value, q: Value, log_p: Value, log_q: Value, weight: Value, gamma: Value) -> tuple[Value, Value]:
+    """-dFL/dx, which is never negative, and d²FL/dx², of a row of a known class."""
+    scaled = weight * power(q, log_q, gamma)
+    return scaled * slope(p, q, log_p, gamma), scaled * bend(p, q, log_p, gamma)
+
+
+# --- two classes ---------------------------------------------------------------------------------
+
+
 def gradient_exact(
     y: Value, z: Value, weight0: Value, weight1: Value, gamma0: Value, gamma1: Value, per_step: Value
 ) -> tuple[Value, Value]:
     """dFL/dz and d²FL/dz², linear in y between the two classes (soft labels)."""
     s, t, log_s, log_t = sides(z)
-    scale0 = weight0 * power(s, log_s, gamma0)
-    scale1 = weight1 * power(t, log_t, gamma1)
-    gradient = (ONE - y) * (scale0 * slope(t, s, log_t, gamma0)) - y * (scale1 * slope(s, t, log_s, gamma1))
-    hessian = (ONE - y) * (scale0 * bend(t, s, log_t, gamma0)) + y * (scale1 * bend(s, t, log_s, gamma1))
-    return gradient, hessian
+    down, bend0 = derivatives(t, s, log_t, log_s, weight0, gamma0)
+    up, bend1 = derivatives(s, t, log_s, log_t, weight1, gamma1)
+    return (ONE - y) * down - y * up, (ONE - y) * bend0 + y * bend1
 
 
 def gradient_expected(
@@ -92,12 +101,8 @@ def gradient_expected(
     is eta = down / (down + up), so eta h1 + (1 - eta) h0 = (down h1 + up h0) / (down + up).
     """
     s, t, log_s, log_t = sides(z)
-    scale0 = weight0 * power(s, log_s, gamma0)
-    scale1 = weight1 * power(t, log_t, gamma1)
-    down = scale0 * slope(t, s, log_t, gamma0)
-    up = scale1 * slope(s, t, log_s, gamma1)
-    bend0 = scale0 * bend(t, s, log_t, gamma0)
-    bend1 = scale1 * bend(s, t, log_s, gamma1)
+    down, bend0 = derivatives(t, s, log_t, log_s, weight0, gamma0)
+    up, bend1 = derivatives(s, t, log_s, log_t, weight1, gamma1)
     gradient = (ONE - y) * down - y * up
     expected = (down * bend1 + up * bend0) / maximum(down + up, TINY)
     return gradient, maximum(expected, absolute(gradient) * per_step)
@@ -109,15 +114,82 @@ def values(y: Value, z: Value, weight0: Value, weight1: Value, gamma0: Value, ga
     return (ONE - y) * loss(s, log_t, log_s, weight0, gamma0) + y * loss(t, log_s, log_t, weight1, gamma1)
 
 
+# --- K classes: from one class's side -------------------------------------------------------------
+
+
+def against_rest(
+    shift: Value, e: Value, is_top: Value, others: Value, inverse: Value, log_total: Value
+) -> tuple[Value, Value, Value, Value]:
+    """p, q, log p and log q of a class whose margin is `shift` from the largest, with e = exp(shift).
+
+    `others` sums e over all classes but the one of the largest margin, which has is_top and e = 1; the
+    total is 1 + others. Of that class q is this sum; 1 - p would cancel.
+    """
+    rest = where(is_top, others, ONE + (others - e))
+    return e * inverse, rest * inverse, shift - log_total, log(rest) - log_total
+
+
+def other_derivatives(pull: Value, curve: Value, r: Value, rest: Value) -> tuple[Value, Value]:
+    """dFL/dz_k and d²FL/dz_k² for a class k that is not the true one, whose `derivatives` are given.
+
+    By the chain rule: r = p_k / q_y is k's share among the others, `rest` = 1 - r, dx/dz_k = -r, and
+    d²x/dz_k² = -r (1 - r).
+    """
+    return pull * r, curve * (r * r) + pull * (r * rest)
+
+
+def posterior_terms(q: Value, pull: Value, curve: Value, is_top: Value) -> tuple[Value, Value]:
+    """pace = pull / q and surplus = (curve - pull) / q² of a class as the true one.
+
+    The class posterior is eta_y ~ p_y / pace_y: with it the expected gradient, sum_y eta_y pace_y
+    (p_k - [k=y]), is zero for every k. The surplus is left undivided for the class of the largest
+    margin, whose q may be tiny.
+    """
+    inverse = ONE / maximum(q, TINY)
+    return pull * inverse, (curve - pull) * where(is_top, ONE, inverse * inverse)
+
+
+def posterior(p: Value, pace: Value, pace_top: Value, is_top: Value) -> Value:
+    """eta of a class, times pace_top and a constant of the row."""
+    return where(is_top, p, p * pace_top / maximum(pace, TINY))
+
+
+def expected_hessian(
+    p: Value, q: Value, r: Value, eta: Value, curve: Value, pace_top: Value, surplus: Value, surplus_top: Value
+) -> Value:
+    """sum_y eta_y d²FL_y/dz_k², with eta as from `posterior`.
+
+    From `other_derivatives`, for k as the true class and for the others:
+    eta_k curve_k + p_k q_k pace_top + p_k² sum_y!=k eta_y surplus_y. `surplus` is that sum without the
+    class of the largest margin, for which r = p_k / q stands in; for itself r is 0.
+    """
+    return eta * curve + p * q * pace_top + p * p * surplus + r * r * surplus_top
+
+
+# --- the posterior, in float64 only ---------------------------------------------------------------
+
+
+def log_pull(p: Value, q: Value, log_p: Value, log_q: Value, weight: Value, gamma: Value) -> Value:
+    """log(-dFL/dx) from logarithms: nothing underflows, and where q does, -log p / q is its limit 1."""
+    steepness = where(q > TINY, -log_p / maximum(q, TINY), ONE)
+    return log(weight) + (gamma + ONE) * log_q + log1p(gamma * (p * steepness))
+
+
 def log_odds(z: Value, weight0: Value, weight1: Value, gamma0: Value, gamma1: Value) -> Value:
-    """Log odds of the class posterior, log(down) - log(up), from logarithms: nothing underflows."""
+    """Log odds of the class posterior, log(down) - log(up)."""
     s, t, log_s, log_t = sides(z)
-    down = log(weight0) + gamma0 * log_s + log(slope(t, s, log_t, gamma0))
-    up = log(weight1) + gamma1 * log_t + log(slope(s, t, log_s, gamma1))
-    return down - up
+    return log_pull(t, s, log_t, log_s, weight0, gamma0) - log_pull(s, t, log_s, log_t, weight1, gamma1)
 
 
-FORMULAS = (sides, loss, slope, bend, gradient_exact, gradient_expected, values)
+def log_posterior(p: Value, q: Value, log_p: Value, log_q: Value, weight: Value, gamma: Value) -> Value:
+    """log(p q / pull) of a class, which is log eta up to a constant of the row."""
+    return log_p + log_q - log_pull(p, q, log_p, log_q, weight, gamma)
+
+
+FORMULAS = (
+    sides, loss, slope, bend, derivatives, gradient_exact, gradient_expected, values,
+    against_rest, other_derivatives, posterior_terms, posterior, expected_hessian,
+)  # fmt: skip
 
 
 def bind(primitives: Mapping[str, Any], compile: Callable[..., Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The compiled CPU kernels: any array layout, any number of rows and threads, and no copy of the data."""
+"""The compiled kernels of binary rows: any array layout, any number of rows and threads, and no copy of the data."""
 
 import tracemalloc
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from boostfocal import FocalLoss
-from boostfocal.kernels import cpu
+from boostfocal.kernels import elementwise, lanes, threads
 from boostfocal.kernels.rows import RowParameters
 
 LOSS = FocalLoss(2.0, 0.25)
@@ -146,7 +146,7 @@ def test_results_do_not_share_memory_with_inputs_or_each_other() -> None:
 
 # --- chunks and threads ----------------------------------------------------------------------------
 
-SIZES = [1, 2, 7, 8, 9, 1000, cpu.CHUNK - 1, cpu.CHUNK, cpu.CHUNK + 1, 2 * cpu.CHUNK + 17, 5 * cpu.CHUNK + 3]
+SIZES = [1, 2, 7, 8, 9, 1000, elementwise.CHUNK - 1, elementwise.CHUNK, elementwise.CHUNK + 1, 2 * elementwise.CHUNK + 17, 5 * elementwise.CHUNK + 3]
 
 
 @pytest.mark.parametrize("n", SIZES)
@@ -182,8 +182,8 @@ def test_threads_give_the_result_of_one_thread_bit_for_bit(
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     results = []
     for cpus in (1, 2, 5):
-        monkeypatch.setattr(cpu, "_cpus", lambda cpus=cpus: cpus)
-        assert cpu.threads(arrays[0].size) == cpus
+        monkeypatch.setattr(threads, "cpus", lambda cpus=cpus: cpus)
+        assert threads.count(arrays[0].size) == cpus
         results.append((*loss.gradient_hessian(*arrays), np.float32(loss.mean(*arrays))))
     for result in results[1:]:
         for left, right in zip(result, results[0], strict=True):
@@ -192,17 +192,17 @@ def test_threads_give_the_result_of_one_thread_bit_for_bit(
 
 def test_number_of_threads_follows_the_rows_and_the_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(cpu, "_cpus", lambda: 8)
-    sizes = [1, cpu.ROWS_PER_THREAD, 2 * cpu.ROWS_PER_THREAD, 10 * cpu.ROWS_PER_THREAD]
-    assert [cpu.threads(n) for n in sizes] == [1, 1, 2, 8]
-    assert all(cpu.threads(a) <= cpu.threads(b) for a, b in pairwise(range(0, 10**6, 50_000)))
-    monkeypatch.setattr(cpu, "_cpus", lambda: 3)
-    assert cpu.threads(10**7) == 3
+    monkeypatch.setattr(threads, "cpus", lambda: 8)
+    sizes = [1, threads.PER_THREAD, 2 * threads.PER_THREAD, 10 * threads.PER_THREAD]
+    assert [threads.count(n) for n in sizes] == [1, 1, 2, 8]
+    assert all(threads.count(a) <= threads.count(b) for a, b in pairwise(range(0, 10**6, 50_000)))
+    monkeypatch.setattr(threads, "cpus", lambda: 3)
+    assert threads.count(10**7) == 3
 
 
 def test_number_of_cpus_is_what_the_process_may_use() -> None:
     joblib = pytest.importorskip("joblib")
-    assert cpu._cpus() == joblib.cpu_count()
+    assert threads.cpus() == joblib.cpu_count()
 
 
 @pytest.mark.parametrize(
@@ -210,9 +210,9 @@ def test_number_of_cpus_is_what_the_process_may_use() -> None:
     [("1", 1), ("3", 3), ("99", 8), ("2,4", 2), (" 5 ", 5), ("", 8), ("0", 8), ("-2", 8), ("many", 8)],
 )
 def test_number_of_threads_follows_omp_num_threads(value: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "_cpus", lambda: 8)
+    monkeypatch.setattr(threads, "cpus", lambda: 8)
     monkeypatch.setenv("OMP_NUM_THREADS", value)
-    assert cpu.threads(10**7) == expected
+    assert threads.count(10**7) == expected
 
 
 @pytest.mark.parametrize("label_dtype", [np.int64, np.float32])
@@ -257,7 +257,7 @@ def test_constant_half_integer_gamma_agrees_with_the_general_power(formula: str,
         results = []
         for constants in (None, gammas):
             out = [np.empty_like(margins) for _ in range(2)]
-            assert not cpu._kernel(formula, constants, False)(labels, margins, labels[:1], *scalars, *out)
+            assert not elementwise._kernel(formula, constants, False)(labels, margins, labels[:1], *scalars, *out)
             results.append(out)
         (general, general_hessian), (constant, constant_hessian) = results
         matters = np.abs(constant) > 1e-6
@@ -271,10 +271,10 @@ def test_constant_half_integer_gamma_agrees_with_the_general_power(formula: str,
 def test_power_of_a_multiple_of_one_half_is_the_power() -> None:
     for q in np.float32([1, 0.9, 0.3, 1e-3, 1e-4]):
         for gamma in np.arange(0, 8, 0.5):
-            assert cpu._in_halves(gamma)
-            result = cpu.power_halves(q, np.log(q), np.float32(gamma))
+            assert lanes.in_halves(gamma)
+            result = lanes.power_halves(q, np.log(q), np.float32(gamma))
             assert result == pytest.approx(float(q) ** gamma, rel=1e-6)
-    assert not any(map(cpu._in_halves, (0.3, 1.25, 8.0)))
+    assert not any(map(lanes.in_halves, (0.3, 1.25, 8.0)))
 
 
 @pytest.mark.parametrize("gamma", [50.0, 50.25, 200.0, 1000.0, (1000.0, 0.0), (0.0, 1000.0)], ids=str)

@@ -413,7 +413,7 @@ def test_numbers_of_any_type_are_coerced_to_float() -> None:
     assert hash(coerced) == hash(FocalLoss(2, 0.25))
     for value in (coerced.gamma, coerced.alpha, coerced.max_step):
         assert type(value) is float
-    for pair in ([4, 0], (np.int8(4), 0), np.array([4, 0])):
+    for pair in ([4, 0], (np.int8(4), 0)):
         loss = FocalLoss(pair)
         assert loss == FocalLoss((4.0, 0.0))
         assert isinstance(loss.gamma, tuple)
@@ -464,7 +464,10 @@ NAN = float("nan")
         ({"gamma": (1, -2)}, ValueError, "gamma", "-2"),
         ({"gamma": (NAN, 1)}, ValueError, "gamma", "nan"),
         ({"gamma": (1, "2")}, TypeError, "gamma", "2"),
-        ({"gamma": [[1, 2]]}, ValueError, "gamma", "[[1, 2]]"),
+        ({"gamma": [[1, 2, 3]]}, ValueError, "gamma", "[[1, 2, 3]]"),
+        ({"gamma": np.ones((2, 2, 2))}, TypeError, "gamma", "array"),
+        ({"gamma": np.array([1, -2])}, ValueError, "gamma", "-2"),
+        ({"gamma": [[1, 2], [3, NAN]]}, ValueError, "gamma", "nan"),
         ({"gamma": ((1, 2), 3)}, TypeError, "gamma", "(1, 2)"),
         ({"gamma": 1001}, ValueError, "gamma", "1001"),
         ({"gamma": 10**400}, ValueError, "gamma", "too large"),
@@ -475,7 +478,9 @@ NAN = float("nan")
         ({"alpha": NAN}, ValueError, "alpha", "nan"),
         ({"alpha": "balanced"}, TypeError, "alpha", "'balanced'"),
         ({"alpha": True}, TypeError, "alpha", "True"),
-        ({"alpha": (0.2, 0.8)}, TypeError, "alpha", "(0.2, 0.8)"),
+        ({"alpha": (0.2, 1.8)}, ValueError, "alpha", "1.8"),
+        ({"alpha": ()}, ValueError, "alpha", "()"),
+        ({"alpha": [[0.2, 0.8]]}, ValueError, "alpha", "[[0.2, 0.8]]"),
         ({"hessian": "newton"}, ValueError, "hessian", "'newton'"),
         ({"hessian": np.array(["exact"])}, ValueError, "hessian", "array"),
         ({"max_step": 1e-7}, ValueError, "max_step", "1e-07"),
@@ -490,7 +495,7 @@ NAN = float("nan")
 def test_parameters_out_of_range_are_refused(
     parameters: dict[str, Any], error: type[Exception], name: str, shown: str
 ) -> None:
-    with pytest.raises(error, match=rf"^{name} must be .*{re.escape(shown)}"):
+    with pytest.raises(error, match=rf"(?s)^{name} must be .*{re.escape(shown)}"):
         FocalLoss(**parameters)
 
 
@@ -512,8 +517,11 @@ def test_parameters_out_of_range_are_refused(
         ([0, 1, 1], [0, 0], None, ValueError, "margin", "(2,)"),
         ([0], [0, 0], None, ValueError, "margin", "(2,)"),
         (1, [0, 0], None, ValueError, "y", "()"),
-        ([[0, 1]], [[0, 0]], None, ValueError, "y", "(1, 2)"),
-        ([0, 1], [[0, 0]], None, ValueError, "margin", "(1, 2)"),
+        ([[[0, 1]]], [[[0, 0]]], None, ValueError, "y", "(1, 1, 2)"),
+        ([0, 1, 1], [[0, 0]], None, ValueError, "margin", "(1, 2)"),
+        ([[0, 1]], [0, 1], None, ValueError, "margin", "(2,)"),
+        ([[0, 1], [NAN, 1]], [[0, 0], [0, 0]], None, ValueError, "y", "nan at index 1, 0"),
+        ([[0, 1]], [[0, 0]], [1, 1], ValueError, "sample_weight", "(2,)"),
         ([], [], None, ValueError, "y", "(0,)"),
         ([0, 1], [0, 0], [1, -1], ValueError, "sample_weight", "-1 at index 1"),
         ([0, 1], [0, 0], [1, -1e-50], ValueError, "sample_weight", "-1e-50 at index 1"),

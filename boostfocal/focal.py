@@ -1,0 +1,376 @@
+"""Focal loss of binary labels, one or several a row: parameters, posterior and starting margin."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import validation
+from .kernels import rows
+from .objective import Float32s, Float64s, Hessian, Objective, Rows, effective_counts, float64, positive_total
+
+GAMMA = "a number in [0, 1000], or a pair of them"
+ALPHA = "None or a number in (0, 1), at least 1e-30"
+
+Pair = tuple[float, float]
+
+
+@dataclass(frozen=True, repr=False)
+class FocalLoss(Objective):
+    r"""Alpha-balanced focal loss of binary labels, in margins.
+
+    With ``p`` the sigmoid's probability of the true class of a row,
+
+    .. math:: FL(p) = -a (1 - p)^\gamma \log p,
+
+    where ``a`` is ``alpha`` for positive and ``1 - alpha`` for negative rows, or 1 without alpha
+    (Lin et al. 2017, *Focal Loss for Dense Object Detection*, eq. 5). ``gamma=0`` is cross-entropy,
+    with alpha balanced cross-entropy.
+
+    The object is the objective: pass it as ``obj`` to ``xgboost.train``, as ``objective`` to LightGBM
+    and to the scikit-learn classes of both, as ``fobj`` to ``lightgbm.Booster.update``; and
+    ``loss.metric`` as their metric. It applies sample weights itself.
+
+    The sigmoid of a margin is *not* the probability of the positive class under this loss
+    (Charoenphakdee et al. 2021, *On Focal Loss for Class-Posterior Probability Estimation*):
+    `predict_proba` is, and it undoes alpha too.
+
+    Labels and margins of shape (n, L) are L labels a row, each with its own loss; gamma and alpha may
+    then differ by label.
+
+    Parameters
+    ----------
+    gamma : float or (float, float) or array_like of shape (L, 2) or ndarray of shape (L,), default 2.0
+        Focusing parameter, in [0, 1000]. A pair is (gamma of negative rows, gamma of positive rows); one
+        for each label is an array (a tuple of two numbers stays a pair), kept as a tuple of pairs.
+    alpha : float or array_like of shape (L,) or None, default None
+        Weight of positive rows, in (0, 1), not below 1e-30; negative rows weigh ``1 - alpha``. None weighs both 1.
+        With alpha, gradients and Hessians are smaller than without, so ``reg_lambda`` and
+        ``min_child_weight`` (``min_sum_hessian_in_leaf``) act as if they were larger.
+    hessian : {"expected", "exact"}, default "expected"
+        The expected Hessian is the second derivative averaged over labels drawn from the posterior
+        (Fisher scoring); it is never negative. The exact one is negative for rows that are badly
+        wrong (gamma 2: below p = 0.082), where a Newton step goes the wrong way: boosting started
+        near the base rate of a rare class then learns nothing.
+    max_step : float, default 10.0
+        The expected Hessian is raised to at least ``|gradient| / max_step``, which bounds the Newton
+        step of a row, in margins; ``inf`` leaves it alone. With rare positives the bound is active on
+        most of them, so the default at ``gamma=0`` is not plain logistic boosting; with
+        ``max_step=inf`` it is. Not used with ``hessian="exact"``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a parameter that is not a number or outside its range.
+    """
+
+    gamma: float | Pair | tuple[Pair, ...] | NDArray[Any] = 2.0
+    alpha: float | tuple[float, ...] | NDArray[Any] | None = None
+    hessian: Hessian = "expected"
+    max_step: float = 10.0
+
+    def __post_init__(self) -> None:
+        gamma, by_label = _coerced_gamma(self.gamma)
+        alpha = _coerced_alpha(self.alpha)
+        object.__setattr__(self, "gamma", gamma)  # the only writes: to coerce what was given
+        object.__setattr__(self, "alpha", alpha)
+        self._check_newton()
+        pairs: Any = gamma if by_label else [gamma if isinstance(gamma, tuple) else (gamma, gamma)]
+        alphas = alpha if isinstance(alpha, tuple) else [alpha]
+        counts = ([len(pairs)] if by_label else []) + ([len(alphas)] if isinstance(alpha, tuple) else [])
+        if len(set(counts)) > 1:
+            raise ValueError(f"alpha must have one value for each label as gamma has, {counts[0]}, got {alpha!r}")
+        n_labels = counts[0] if counts else None
+        object.__setattr__(self, "_n_labels", n_labels)
+        weights = [(1.0, 1.0) if value is None else (1 - value, value) for value in alphas]
+        size = n_labels or 1
+        parameters = zip(weights * (size // len(weights)), pairs * (size // len(pairs)), strict=True)
+        object.__setattr__(self, "_parameters", tuple((*weight, *pair) for weight, pair in parameters))
+
+    @classmethod
+    def balanced(
+        cls,
+        y: ArrayLike,
+        gamma: float | Pair | tuple[Pair, ...] | NDArray[Any] = 2.0,
+        *,
+        beta: float | None = None,
+        sample_weight: ArrayLike | None = None,
+        hessian: Hessian = "expected",
+        max_step: float = 10.0,
+    ) -> Self:
+        """A loss with alpha from inverse class frequencies.
+
+        The classes' weights are proportional to the inverse of their counts and sum to 1, so that
+        alpha is the share of negatives in `y`. Both classes then pull with the same total, and that
+        total is ``2 alpha (1 - alpha)`` of the unweighted one: at 1 % positives 1/50. Regularization
+        that is measured against sums of Hessians (``reg_lambda``, ``min_child_weight``,
+        ``min_sum_hessian_in_leaf``) bites that much harder; lower it accordingly, or tune it.
+
+        Parameters
+        ----------
+        y : array_like of shape (n,) or (n, L)
+            Labels in [0, 1]; of several a row, each is balanced by itself.
+        gamma, hessian, max_step
+            As for the class.
+        beta : float or None, default None
+            In [0, 1): count with the effective number of samples ``(1 - beta^n) / (1 - beta)`` (Cui et
+            al. 2019, *Class-Balanced Loss Based on Effective Number of Samples*) instead of n. 0 weighs
+            the classes alike; towards 1 it becomes the inverse frequency.
+        sample_weight : array_like of shape (n,), optional
+            A row counts as its weight.
+
+        Raises
+        ------
+        ValueError
+            If a class has no row, or for labels or weights that are not accepted.
+        """
+        labels, weights = _labels_and_weights(y, sample_weight)
+        positives, total = _positives_and_total(labels, weights)
+        counts = np.array([total - positives, positives])
+        if not (counts > 0).all():
+            short = np.argwhere(counts <= 0)[0]
+            where = f" in column {short[1]}" if counts.ndim == 2 else ""
+            negative, positive = counts if counts.ndim == 1 else counts[:, short[1]]
+            raise ValueError(
+                f"y must have rows of both classes to balance them, got {negative:g} of 0 and {positive:g} of 1{where}"
+            )
+        counts = effective_counts(counts, beta)
+        return cls(gamma, (counts[0] / counts.sum(axis=0)).tolist(), hessian, max_step)
+
+    # --- rows ----------------------------------------------------------------------------------
+
+    def value(self, y: ArrayLike, margin: ArrayLike) -> Float64s:
+        """Loss of each row, in nats.
+
+        Parameters
+        ----------
+        y : array_like
+            Labels in [0, 1]; between the ends the loss is linear (soft labels).
+        margin : array_like of the same shape
+            Raw scores, before any link.
+
+        Returns
+        -------
+        ndarray of float64, of the same shape
+        """
+        labels, margins = self._labels_and_margins(y, margin)
+        with np.errstate(under="ignore"):
+            return np.asarray(rows.values(float64(labels), float64(margins), *self._by_label))[()]
+
+    def _rows(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> Rows:
+        labels = validation.labels("y", y)
+        margins = validation.like("margin", margin, labels, "y")
+        self._check_shape("y", labels)
+        return Rows(labels, margins, validation.weights(sample_weight, labels))
+
+    def _check_values(self, rows: Rows) -> None:
+        validation.check_values(*rows)
+
+    def _derivatives(self, rows: Rows, in_engine: bool) -> tuple[Float32s, Float32s, bool]:
+        from .kernels import elementwise  # not at import: scoring needs no compiler
+
+        exact = self.hessian == "exact"
+        return elementwise.gradient_hessian(*rows, self._parameters, exact, self.max_step, in_engine)
+
+    def _losses(self, rows: Rows) -> tuple[Float32s, bool]:
+        from .kernels import elementwise
+
+        return elementwise.losses(*rows, self._parameters)
+
+    # --- probabilities and margins --------------------------------------------------------------
+
+    def log_odds(self, margin: ArrayLike, *, negatives_kept: float = 1.0) -> Float64s:
+        """Log odds of the positive class: the logit of `predict_proba`, exact in both tails."""
+        margins = validation.array("margin", margin)
+        self._check_shape("margin", margins)
+        validation.check_values(margins=margins)
+        accepted = "a number in (0, 1]"
+        kept = validation.number("negatives_kept", negatives_kept, accepted, 0, 1, closed="]")
+        return np.asarray(self._log_odds(float64(margins)) + np.log(kept))[()]
+
+    def predict_proba(self, margin: ArrayLike, *, negatives_kept: float = 1.0) -> Float64s:
+        """Probability of the positive class: the posterior eta(z) = A / (A + B).
+
+        A and B are the gradient's magnitudes at `margin` for a negative and a positive row: eta is the
+        share of positives for which the margin is stationary. At ``gamma=0`` without alpha it is the
+        sigmoid.
+
+        Parameters
+        ----------
+        margin : array_like
+            Raw scores of a model trained with this loss.
+        negatives_kept : float, default 1.0
+            Share of the negative rows that were kept for training, in (0, 1], the positives having all
+            been kept: the odds are multiplied by it.
+
+        Returns
+        -------
+        ndarray of float64, of the shape of `margin`
+
+        Raises
+        ------
+        TypeError, ValueError
+            For margins that are not numbers, and a rate outside (0, 1].
+        """
+        from scipy.special import expit
+
+        return expit(self.log_odds(margin, negatives_kept=negatives_kept))  # type: ignore[no-any-return]
+
+    def log_loss(self, y: ArrayLike, margin: ArrayLike) -> Float64s:
+        """Log loss of `predict_proba`, in nats: exact in both tails.
+
+        Parameters
+        ----------
+        y : array_like
+            Labels in [0, 1].
+        margin : array_like of the same shape
+
+        Returns
+        -------
+        ndarray of float64, of the same shape
+        """
+        labels, margins = self._labels_and_margins(y, margin)
+        log_odds = self._log_odds(float64(margins))
+        with np.errstate(invalid="ignore"):  # infinite margins: what is not chosen may be 0 * inf
+            positive = np.where(labels > 0, labels * np.logaddexp(0, -log_odds), 0)
+            negative = np.where(labels < 1, (1 - labels) * np.logaddexp(0, log_odds), 0)
+        return np.asarray(positive + negative)[()]
+
+    def brier(self, y: ArrayLike, margin: ArrayLike) -> Float64s:
+        """Squared error of `predict_proba`; parameters and result are those of `log_loss`."""
+        labels, margins = self._labels_and_margins(y, margin)
+        return np.asarray((self.predict_proba(margins) - labels) ** 2)[()]
+
+    def margin(self, proba: ArrayLike) -> Float64s:
+        """The margin at which `predict_proba` is `proba`.
+
+        Parameters
+        ----------
+        proba : array_like
+            Probabilities in [0, 1].
+
+        Returns
+        -------
+        ndarray of float64, of the shape of `proba`
+            -inf for 0 and inf for 1.
+        """
+        from scipy.optimize.elementwise import find_root
+        from scipy.special import logit
+
+        probabilities = validation.probabilities("proba", proba)
+        self._check_shape("proba", probabilities)
+        target = logit(float64(probabilities))
+        inner = np.isfinite(target)
+        goal = np.where(inner, target, 0.0)
+        # log_odds is increasing with slope above 1/2, which bounds the root
+        reach = 2 * (np.abs(goal) + np.abs(self._log_odds(np.zeros_like(goal)))) + 1
+        parameters = [np.broadcast_to(np.asarray(values, np.float64), goal.shape) for values in self._by_label]
+        with np.errstate(invalid="ignore"):  # the ends may be infinite: their signs still bracket
+            root = find_root(
+                lambda z, goal, *parameters: _quiet_log_odds(z, *parameters) - goal,
+                (-reach, reach), args=(goal, *parameters),
+            )  # fmt: skip
+        return np.where(inner, root.x, target)[()]  # type: ignore[no-any-return]
+
+    def optimal_margin(self, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float | Float64s:
+        """The constant margin of least total loss: where to start boosting.
+
+        There the gradients sum to zero, and `predict_proba` is the (weighted) share of positives. For
+        labels of a single class it is -inf or inf, from which no engine can boost.
+
+        Parameters
+        ----------
+        y : array_like of shape (n,) or (n, L)
+            Labels in [0, 1].
+        sample_weight : array_like of shape (n,), optional
+            Finite, not negative, not all zero.
+
+        Returns
+        -------
+        float, or ndarray of float64 of shape (L,)
+        """
+        labels, weights = _labels_and_weights(y, sample_weight)
+        self._check_shape("y", labels)
+        positives, total = _positives_and_total(labels, weights)
+        margins = self.margin(np.minimum(positives / total, 1.0))
+        return margins if labels.ndim > 1 else float(margins)
+
+    # --------------------------------------------------------------------------------------------
+
+    @property
+    def _by_label(self) -> tuple[Any, Any, Any, Any]:
+        """weight0, weight1, gamma0 and gamma1: numbers, or arrays of shape (L,)."""
+        weight0, weight1, gamma0, gamma1 = np.array(self._parameters).T if self._n_labels else self._parameters[0]
+        return weight0, weight1, gamma0, gamma1
+
+    def _log_odds(self, margins: Any) -> Any:
+        log_odds = _quiet_log_odds(margins, *self._by_label)
+        return np.where(np.isinf(margins), margins, log_odds)
+
+    def _labels_and_margins(self, y: ArrayLike, margin: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+        labels = validation.array("y", y)
+        margins = validation.like("margin", margin, labels, "y")
+        self._check_shape("y", labels)
+        validation.check_values(labels, margins)
+        return labels, margins
+
+    def _check_shape(self, name: str, array: NDArray[Any]) -> None:
+        """Refuse arrays without one column for each of our parameters."""
+        if self._n_labels and array.shape[-1:] != (self._n_labels,):
+            raise ValueError(f"{name} must have {self._n_labels} columns as the loss has, got shape {array.shape}")
+
+
+def _quiet_log_odds(margins: Any, *parameters: Any) -> Any:
+    with np.errstate(over="ignore", under="ignore"):
+        return rows.log_odds(margins, *parameters)
+
+
+def _coerced_gamma(value: Any) -> tuple[float | Pair | tuple[Pair, ...], bool]:
+    """Gamma as the loss keeps it, and whether there is one for each label."""
+    if not isinstance(value, (tuple, list, np.ndarray)):
+        return _gamma(value), False
+    pairs = [tuple(row) if isinstance(row, (tuple, list, np.ndarray)) else row for row in value]
+    if isinstance(value, np.ndarray) and value.ndim == 1:
+        pairs = [(one, one) for one in pairs]
+    if pairs and all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+        return tuple((_gamma(negative), _gamma(positive)) for negative, positive in pairs), True
+    if len(pairs) != 2:
+        raise ValueError(
+            "gamma must be one number, a pair (negative, positive), or for several labels an array of shape (L,) or "
+            f"(L, 2), got {value!r}"
+        )
+    return (_gamma(pairs[0]), _gamma(pairs[1])), False
+
+
+def _coerced_alpha(value: Any) -> float | tuple[float, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, (tuple, list, np.ndarray)):
+        if np.ndim(value) != 1 or len(value) == 0:
+            raise ValueError(f"alpha must be {ALPHA}, or one for each of several labels, got {value!r}")
+        return tuple(_alpha(one) for one in value)
+    return _alpha(value)
+
+
+def _gamma(value: Any) -> float:
+    return validation.number("gamma", value, GAMMA, 0, 1000, closed="[]")
+
+
+def _alpha(value: Any) -> float:
+    return validation.number("alpha", value, ALPHA, 1e-30, 1, closed="[")
+
+
+def _labels_and_weights(y: ArrayLike, sample_weight: ArrayLike | None) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    labels = validation.labels("y", y)
+    weights = validation.weights(sample_weight, labels)
+    validation.check_values(labels, weights=weights)
+    return labels, weights
+
+
+def _positives_and_total(labels: NDArray[Any], weights: NDArray[Any] | None) -> tuple[Any, float]:
+    """Weight of the positives, of each column if there are several, and of all rows."""
+    if weights is None:
+        return np.sum(labels, axis=0, dtype=np.float64), float(labels.shape[0])
+    weighted = np.einsum("n,n...->...", weights, labels, dtype=np.float64, casting="unsafe")
+    return weighted, positive_total(weights)

@@ -1,0 +1,177 @@
+"""The primitives of the row formulas as float32 lanes, which LLVM turns into SIMD code.
+
+`exp`, `log` and `log1p` are short polynomials: a call into libm would keep a loop over rows scalar.
+Nothing is cached on disk: compiling takes about half a second per process and kind of gamma, and works
+where no directory is writable.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from . import rows
+
+OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
+compiled = njit(**OPTIONS)
+inlined = njit(**OPTIONS, forceinline=True)  # a call left in the loop would keep it scalar
+
+Scalar = Any
+Rows = NDArray[Any]
+
+ONE = np.float32(1)
+ZERO = np.float32(0)
+LARGEST = np.finfo(np.float32).max
+LARGEST_BITS = LARGEST.view(np.int32)
+LOWEST = np.float32(-87)  # exp(-87) is just above float32's smallest normal; below, exp is zero
+TINY = np.float32(1e-37)
+LOG2_E = np.float32(1.4426950408889634)
+LN_2 = np.float32(0.6931471805599453)  # 1.9e-9 off: under a fused multiply-add one part is enough
+ROUND = np.float32(12582912.0)  # 1.5 * 2**23: adding it leaves the nearest integer in the low bits
+
+# Minimax in relative error: exp on |r| <= ln(2) / 2 to 7.5e-8, log1p(x) / x on [0, 1] to 1.9e-7.
+E0, E1, E2, E3, E4, E5 = np.array(
+    [1.0000000720785887, 0.9999996901454802, 0.4999889046802701, 0.16667578359564106,
+     0.04191587662295756, 0.00829758370123396], np.float32
+)  # fmt: skip
+L0, L1, L2, L3, L4, L5, L6, L7 = np.array(
+    [0.9999998056663508, -0.4999740539008409, 0.33275479682791326, -0.24495462296639722,
+     0.17745239961749096, -0.10768169143418772, 0.04408961614385927, -0.008539204095111172], np.float32
+)  # fmt: skip
+
+
+@inlined
+def bits(x: Scalar) -> Scalar:
+    return np.float32(x).view(np.int32)
+
+
+@inlined
+def join(a: Scalar, b: Scalar) -> Scalar:
+    return np.int32(a | b)  # Numba would widen it to 64 bits, and halve the lanes
+
+
+@inlined
+def exp(x: Scalar) -> Scalar:
+    """exp(x) for x <= 0: 2**n e**r with |r| <= ln(2) / 2, in Estrin's order."""
+    shifted = x * LOG2_E + ROUND
+    r = x - (shifted - ROUND) * LN_2
+    r2 = r * r
+    mantissa = (E0 + r * E1) + r2 * ((E2 + r * E3) + r2 * (E4 + r * E5))
+    result = np.int32(bits(mantissa) + np.int32(bits(shifted) << np.int32(23))).view(np.float32)
+    return result if x >= LOWEST else ZERO
+
+
+@inlined
+def log1p(x: Scalar) -> Scalar:
+    """log(1 + x) for x in [0, 1]."""
+    x2 = x * x
+    return x * (((L0 + x * L1) + x2 * (L2 + x * L3)) + (x2 * x2) * ((L4 + x * L5) + x2 * (L6 + x * L7)))
+
+
+@inlined
+def exponent(x: Scalar) -> Scalar:
+    return np.float32(np.int32(np.int32(bits(x) >> np.int32(23)) - np.int32(127)))
+
+
+@inlined
+def mantissa(x: Scalar) -> Scalar:
+    """In [1, 2)."""
+    return np.int32(np.int32(bits(x) & np.int32(0x7FFFFF)) | np.int32(0x3F800000)).view(np.float32)
+
+
+@inlined
+def log(x: Scalar) -> Scalar:
+    """log(x) for x > 0, to an absolute error; about -88 where x underflowed."""
+    return exponent(x) * LN_2 + log1p(mantissa(x) - ONE)
+
+
+@inlined
+def log_total(others: Scalar) -> Scalar:
+    """log(1 + others) for others >= 0, to a relative error."""
+    total = ONE + others
+    small = others <= ONE
+    part = log1p(others if small else mantissa(total) - ONE)
+    return part + (ZERO if small else exponent(total) * LN_2)
+
+
+@inlined
+def minimum(a: Scalar, b: Scalar) -> Scalar:
+    return b if b < a else a  # keeps a NaN in a
+
+
+@inlined
+def maximum(a: Scalar, b: Scalar) -> Scalar:
+    return b if b > a else a
+
+
+@inlined
+def scale(gamma: Scalar, x: Scalar) -> Scalar:
+    return gamma * x if gamma != ZERO else ZERO  # of a constant 0, LLVM drops x and all that led to it
+
+
+@inlined
+def where(condition: Scalar, a: Scalar, b: Scalar) -> Scalar:
+    return a if condition else b
+
+
+@inlined
+def power_any(q: Scalar, log_q: Scalar, gamma: Scalar) -> Scalar:
+    return exp(gamma * log_q)
+
+
+@inlined
+def power_halves(q: Scalar, log_q: Scalar, gamma: Scalar) -> Scalar:
+    """q**gamma for a constant multiple of one half below 8: LLVM folds the tests away."""
+    halves: Any = np.int32(gamma + gamma)
+    result = np.sqrt(q) if halves & 1 else ONE
+    if halves & 2:
+        result = result * q
+    square = q * q
+    if halves & 4:
+        result = result * square
+    if halves & 8:
+        result = result * (square * square)
+    return result
+
+
+def in_halves(gamma: float) -> bool:
+    """Whether q**gamma needs no exponential."""
+    return gamma < 8 and (2 * gamma).is_integer()
+
+
+def formulas(halves: bool) -> dict[str, Any]:
+    """The row formulas on lanes, by name; with `halves` gamma must be a compiled constant that is `in_halves`."""
+    primitives = {
+        "ONE": ONE, "LARGEST": LARGEST, "TINY": TINY, "absolute": abs, "exp": exp, "log": log, "log1p": log1p,
+        "minimum": minimum, "maximum": maximum, "scale": scale, "where": where,
+        "power": power_halves if halves else power_any,
+    }  # fmt: skip
+    return rows.bind(primitives, inlined)
+
+
+# --- what the kernels share ----------------------------------------------------------------------
+
+
+@inlined
+def suspect(x: Scalar) -> Scalar:
+    """Its sign bit is set where x is not finite; kernels gather the sign bits of what is to be refused.
+
+    In integers, since LLVM would make one condition of several comparisons, and keep the loop scalar.
+    """
+    return np.int32(LARGEST_BITS - np.int32(bits(x) & np.int32(0x7FFFFFFF)))
+
+
+def is_plain(rows: Rows, *dtypes: type[np.floating[Any]]) -> bool:
+    """Whether a kernel takes the array as it is.
+
+    (For other types, and for read-only arrays, Numba would compile again; copying them is cheaper.)
+    """
+    contiguous = rows.flags.c_contiguous or rows.flags.f_contiguous
+    return any(rows.dtype == dtype for dtype in dtypes) and contiguous and rows.flags.writeable
+
+
+def copy_to(lanes: Rows, rows: Rows) -> None:
+    """Copy numbers of any type; float64 margins beyond float32 become infinite, which is their limit."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        np.copyto(lanes, rows, casting="unsafe")

@@ -1,0 +1,289 @@
+"""Rows of K classes on the CPU, in O(K) a row: loops over rows inside loops over classes.
+
+XGBoost's arrays have the classes of a row side by side, LightGBM's the rows of a class. The kernels work
+on small blocks of the second kind, which stay in the first-level cache, and copy either kind to and from
+them. All that belongs to a block's rows lies in one buffer, and all that belongs to a class in another,
+at offsets that are compiled constants: LLVM then sees that nothing overlaps, and makes SIMD code.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import lanes, threads
+from .lanes import ONE, ZERO, Rows, bits, compiled, copy_to, in_halves, inlined, is_plain, join, log_total, suspect
+
+BLOCK = 128  # rows
+PIECE = 65536  # elements that are copied at once where the kernel cannot take them as they are
+
+# fields of the rows' buffer, and of a class's
+LABEL, WEIGHT, TOP, OTHERS, THIRDS, INVERSE, LOG_TOTAL, OWN_SHIFT, OWN_E, OWN_WEIGHT, PULL, CURVE, RATIO = (
+    BLOCK * i for i in range(13)
+)
+PACE_TOP, SURPLUS_TOP, TOTAL, SURPLUS_SUM = OWN_SHIFT, OWN_E, OWN_WEIGHT, THIRDS  # when those are done with
+SHIFT, E, CLASS_CURVE, ETA, SURPLUS = (BLOCK * i for i in range(5))
+GRADIENT, HESSIAN = SHIFT, CLASS_CURVE  # likewise
+
+Kernel = Callable[..., bool]
+
+
+@lru_cache(maxsize=256)
+def _kernel(formula: str, gamma: float | None, wide: bool) -> Kernel:
+    """Compile the loops; with `gamma`, which must be a multiple of one half, as a constant.
+
+    As in `elementwise`, they return True if they met a value to refuse.
+    """
+    bound = lanes.formulas(halves=gamma is not None)
+    against_rest, derivatives, loss = bound["against_rest"], bound["derivatives"], bound["loss"]
+    other_derivatives, expected_hessian = bound["other_derivatives"], bound["expected_hessian"]
+    posterior_terms, posterior = bound["posterior_terms"], bound["posterior"]
+    exp, minimum, maximum, where, tiny = lanes.exp, lanes.minimum, lanes.maximum, lanes.where, lanes.TINY
+    constant = gamma is not None
+    gamma_constant = np.float32(gamma or 0)
+    # a quarter, so that the difference of two margins is finite in float32
+    largest = np.float64(lanes.LARGEST / 4) if wide else np.float32(lanes.LARGEST / 4)
+    valued, expected = formula == "values", formula == "gradient_expected"
+
+    @inlined
+    def clamp(z):
+        return minimum(maximum(z, -largest), largest)  # keeps NaN
+
+    @compiled
+    def block(margins, classes, row, peak, weights, gamma, per_step):
+        if constant:
+            gamma = gamma_constant
+        n_classes = weights.size
+        signs = np.int32(0)
+
+        # the largest margin of each row
+        for i in range(BLOCK):
+            peak[i] = -largest
+            row[TOP + i] = ZERO
+            row[OTHERS + i] = ZERO
+            row[THIRDS + i] = ZERO
+        for k in range(n_classes):
+            z, number = margins[k], np.float32(k)
+            for i in range(BLOCK):
+                margin, highest, top = clamp(z[i]), peak[i], row[TOP + i]
+                higher = margin > highest
+                peak[i] = where(higher, margin, highest)
+                row[TOP + i] = where(higher, number, top)
+                signs = join(signs, suspect(np.float32(margin)))
+
+        # exponentials and their sums
+        for k in range(n_classes):
+            z, c, number = margins[k], classes[k], np.float32(k)
+            for i in range(BLOCK):
+                c[SHIFT + i] = clamp(z[i]) - peak[i]
+            for i in range(BLOCK):
+                e = exp(c[SHIFT + i])
+                c[E + i] = e
+                other = where(row[TOP + i] == number, ZERO, e)
+                row[OTHERS + i] += other
+                row[THIRDS + i] += where(row[LABEL + i] == number, ZERO, other)
+        for i in range(BLOCK):
+            row[INVERSE + i] = ONE / (ONE + row[OTHERS + i])
+            row[LOG_TOTAL + i] = log_total(row[OTHERS + i])
+
+        # the true class
+        for i in range(BLOCK):
+            label = row[LABEL + i]
+            k = int(label) if label >= ZERO and label < n_classes else 0
+            signs = join(signs, np.int32(0) if label == np.float32(k) else np.int32(-1))
+            row[OWN_SHIFT + i] = classes[k, SHIFT + i]
+            row[OWN_E + i] = classes[k, E + i]
+            row[OWN_WEIGHT + i] = weights[k]
+            signs = join(signs, bits(row[WEIGHT + i]))
+        for i in range(BLOCK):
+            p, q, log_p, log_q = against_rest(
+                row[OWN_SHIFT + i], row[OWN_E + i], row[LABEL + i] == row[TOP + i],
+                row[OTHERS + i], row[INVERSE + i], row[LOG_TOTAL + i],
+            )  # fmt: skip
+            if valued:
+                value = row[WEIGHT + i] * loss(q, log_p, log_q, row[OWN_WEIGHT + i], gamma)
+                signs = join(signs, suspect(value))
+                row[CURVE + i] = value
+            else:
+                pull, curve = derivatives(p, q, log_p, log_q, row[OWN_WEIGHT + i], gamma)
+                row[PULL + i] = pull
+                row[CURVE + i] = curve
+                row[RATIO + i] = row[INVERSE + i] / maximum(q, tiny)
+        if valued:
+            return signs
+
+        # the posterior, and the Hessian expected under it
+        if expected:
+            for k in range(n_classes):
+                c, number, weight = classes[k], np.float32(k), weights[k]
+                for i in range(BLOCK):
+                    is_top = row[TOP + i] == number
+                    p, q, log_p, log_q = against_rest(
+                        c[SHIFT + i], c[E + i], is_top, row[OTHERS + i], row[INVERSE + i], row[LOG_TOTAL + i]
+                    )
+                    pull, curve = derivatives(p, q, log_p, log_q, weight, gamma)
+                    pace, surplus = posterior_terms(q, pull, curve, is_top)
+                    c[CLASS_CURVE + i] = curve
+                    c[ETA + i] = pace
+                    c[SURPLUS + i] = surplus
+            for i in range(BLOCK):
+                k = int(row[TOP + i])
+                row[PACE_TOP + i] = classes[k, ETA + i]
+                row[SURPLUS_TOP + i] = classes[k, SURPLUS + i] * row[INVERSE + i]
+                row[TOTAL + i] = ZERO
+                row[SURPLUS_SUM + i] = ZERO
+            for k in range(n_classes):
+                c, number = classes[k], np.float32(k)
+                for i in range(BLOCK):
+                    is_top = row[TOP + i] == number
+                    eta = posterior(c[E + i] * row[INVERSE + i], c[ETA + i], row[PACE_TOP + i], is_top)
+                    surplus = where(is_top, ZERO, eta * c[SURPLUS + i])
+                    c[ETA + i] = eta
+                    c[SURPLUS + i] = surplus
+                    row[TOTAL + i] += eta
+                    row[SURPLUS_SUM + i] += surplus
+            for i in range(BLOCK):
+                row[TOTAL + i] = ONE / row[TOTAL + i]
+            for k in range(n_classes):
+                c, number = classes[k], np.float32(k)
+                for i in range(BLOCK):
+                    is_top = row[TOP + i] == number
+                    e, others = c[E + i], row[OTHERS + i]
+                    q = where(is_top, others, ONE + (others - e)) * row[INVERSE + i]
+                    r = where(is_top, ZERO, e / maximum(others, tiny))
+                    c[HESSIAN + i] = row[TOTAL + i] * expected_hessian(
+                        e * row[INVERSE + i], q, r, c[ETA + i], c[CLASS_CURVE + i], row[PACE_TOP + i],
+                        row[SURPLUS_SUM + i] - c[SURPLUS + i], row[SURPLUS_TOP + i],
+                    )  # fmt: skip
+
+        # the gradient, and the Hessian: the exact one, or bounded below what is there
+        for k in range(n_classes):
+            c, number = classes[k], np.float32(k)
+            for i in range(BLOCK):
+                own, pull, curve = row[LABEL + i] == number, row[PULL + i], row[CURVE + i]
+                r, top = c[E + i] * row[RATIO + i], row[TOP + i]
+                # of the largest margin's class 1 - r would cancel, where another is the true one
+                cancels, thirds = (top == number) & (top != row[LABEL + i]), row[THIRDS + i] * row[RATIO + i]
+                gradient, hessian = other_derivatives(pull, curve, r, where(cancels, thirds, ONE - r))
+                gradient = where(own, -pull, gradient)
+                if expected:
+                    hessian = maximum(c[HESSIAN + i], abs(gradient) * per_step)
+                else:
+                    hessian = where(own, curve, hessian)
+                gradient *= row[WEIGHT + i]
+                hessian *= row[WEIGHT + i]
+                c[GRADIENT + i] = gradient
+                c[HESSIAN + i] = hessian
+                signs = join(signs, join(suspect(gradient), suspect(hessian)))
+        return signs
+
+    @compiled
+    def move(source, to):
+        for i in range(source.size):
+            to[i] = source[i]
+
+    @compiled
+    def blocks(y, z, z_start, w, weights, gamma, per_step, first, second, out_start):
+        n, n_classes = y.size, weights.size
+        margins, peak = np.zeros((n_classes, BLOCK), z.dtype), np.empty(BLOCK, z.dtype)
+        classes, row = np.empty((n_classes, 5 * BLOCK), np.float32), np.empty(13 * BLOCK, np.float32)
+        row[LABEL : LABEL + BLOCK] = ZERO  # what the last block may have too many are rows to accept
+        row[WEIGHT : WEIGHT + BLOCK] = ONE
+        signs = np.int32(0)
+        for start in range(0, n, BLOCK):
+            stop = min(start + BLOCK, n)
+            for k in range(n_classes):
+                move(z[z_start + start : z_start + stop, k], margins[k])
+            row[LABEL : LABEL + stop - start] = y[start:stop]
+            if w.size == n:
+                row[WEIGHT : WEIGHT + stop - start] = w[start:stop]
+            signs = join(signs, block(margins, classes, row, peak, weights, gamma, per_step))
+            if valued:
+                first[out_start + start : out_start + stop] = row[CURVE : CURVE + stop - start]
+            else:
+                to = slice(out_start + start, out_start + stop)
+                for k in range(n_classes):
+                    move(classes[k, GRADIENT : GRADIENT + stop - start], first[to, k])
+                    move(classes[k, HESSIAN : HESSIAN + stop - start], second[to, k])
+        return signs < 0
+
+    return blocks
+
+
+def _run(
+    formula: str,
+    inputs: tuple[Rows, Rows, Rows | None],
+    weights: NDArray[np.float64],
+    gamma: float,
+    max_step: float,
+    out: list[Rows],
+    in_engine: bool,
+) -> bool:
+    """Apply a formula to every row, and put the results, of the margins' order, into `out`."""
+    labels, margins, sample_weight = inputs
+    n, n_classes = margins.shape
+    wide = not (margins.dtype.kind == "f" and margins.dtype.itemsize <= 4)
+    kernel = _kernel(formula, gamma if in_halves(gamma) else None, wide)
+    class_weights = weights.astype(np.float32)
+    scalars = np.float32(gamma), np.float32(1 / max_step)
+    margin_type = np.float64 if wide else np.float32
+
+    def column(rows: Rows, part: slice) -> Rows:
+        return rows[part] if is_plain(rows, np.float32) else _copied(rows[part], np.float32)
+
+    def work(part: slice) -> bool:
+        y = column(labels, part)
+        w = y[:0] if sample_weight is None else column(sample_weight, part)
+        if is_plain(margins, margin_type):
+            z, z_start = margins, part.start
+        else:
+            z, z_start = _copied(margins[part], margin_type, _order(margins)), 0
+        return kernel(y, z, z_start, w, class_weights, *scalars, out[0], out[-1], part.start)
+
+    plain = is_plain(labels, np.float32) and is_plain(margins, margin_type)
+    plain = plain and (sample_weight is None or is_plain(sample_weight, np.float32))
+    n_threads = threads.count(margins.size, in_engine)
+    step = threads.piece(n, n_threads) if plain else max(1, PIECE // n_classes)
+    return threads.run(lambda: work, n, step, n_threads)
+
+
+def _order(margins: Rows) -> Any:
+    return "F" if margins.flags.f_contiguous and not margins.flags.c_contiguous else "C"
+
+
+def _copied(rows: Rows, dtype: type[np.floating[Any]], order: Any = "C") -> Rows:
+    result = np.empty(rows.shape, dtype, order)
+    copy_to(result, rows)
+    return result
+
+
+def gradient_hessian(
+    labels: Rows,
+    margins: Rows,
+    sample_weight: Rows | None,
+    weights: NDArray[np.float64],
+    gamma: float,
+    exact: bool,
+    max_step: float,
+    in_engine: bool = False,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], bool]:
+    """Weighted gradient and diagonal Hessian, in the margins' order, and whether to look for a bad value.
+
+    Labels and sample weights have shape (n,), margins (n, K); `weights` are the classes'.
+    """
+    formula = "gradient_exact" if exact else "gradient_expected"
+    gradient, hessian = (np.empty(margins.shape, np.float32, _order(margins)) for _ in range(2))
+    inputs = (labels, margins, sample_weight)
+    found = _run(formula, inputs, weights, gamma, max_step, [gradient, hessian], in_engine)
+    return gradient, hessian, found
+
+
+def losses(
+    labels: Rows, margins: Rows, sample_weight: Rows | None, weights: NDArray[np.float64], gamma: float
+) -> tuple[NDArray[np.float32], bool]:
+    """Weighted loss of each row, and whether to look for a bad value."""
+    result = np.empty(labels.size, np.float32)
+    found = _run("values", (labels, margins, sample_weight), weights, gamma, np.inf, [result], False)
+    return result, found

@@ -1,0 +1,165 @@
+"""What the losses share: use as an objective of either engine, float32 rows, and their metric."""
+
+from abc import ABC, abstractmethod
+from dataclasses import fields
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import engines, validation
+from .metrics import FocalMetric
+
+Float32s = NDArray[np.float32]
+Float64s = NDArray[np.float64]
+Hessian = Literal["expected", "exact"]
+
+
+class Rows(NamedTuple):
+    """Labels, margins and weights of shapes that agree, as they came: their values are not checked yet."""
+
+    labels: NDArray[Any]
+    margins: NDArray[Any]
+    weights: NDArray[Any] | None
+
+
+class Objective(ABC):
+    """A loss as an immutable value, and as the objective of either engine.
+
+    Subclasses are frozen dataclasses with the fields `hessian` and `max_step` beside their own.
+    """
+
+    hessian: Hessian
+    max_step: float
+
+    def _check_newton(self) -> None:
+        if not isinstance(self.hessian, str) or self.hessian not in ("expected", "exact"):
+            raise ValueError(f'hessian must be "expected" or "exact", got {self.hessian!r}')
+        step = validation.number("max_step", self.max_step, "a number of at least 1e-6, or inf", 1e-6, np.inf, "[]")
+        object.__setattr__(self, "max_step", step)
+
+    def __repr__(self) -> str:
+        """An expression that recreates the loss."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        shown = {name: 'float("inf")' if value == np.inf else repr(value) for name, value in values.items()}
+        return f"{type(self).__name__}({', '.join(f'{name}={text}' for name, text in shown.items())})"
+
+    # --- rows ----------------------------------------------------------------------------------
+
+    def gradient_hessian(
+        self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> tuple[Float32s, Float32s]:
+        """First derivative by the margin, and diagonal Hessian, of each row's weighted loss.
+
+        Parameters
+        ----------
+        y : array_like
+            Labels: of a `FocalLoss` numbers in [0, 1], of shape (n,), or (n, L) for L labels a row; of a
+            `SoftmaxFocalLoss` the classes 0, ..., K - 1, of shape (n,).
+        margin : array_like of shape (n,), (n, L) or (n, K)
+            Raw scores. Computed in float32: exp counts as zero below -87.
+        sample_weight : array_like of shape (n,), optional
+            Not negative, finite in float32.
+
+        Returns
+        -------
+        gradient, hessian : ndarrays of float32, of the shape and memory order of `margin`
+
+        Raises
+        ------
+        TypeError, ValueError
+            For arrays that are not numeric, empty, of other shapes, or with values not accepted.
+        """
+        return self._gradient_hessian(self._rows(y, margin, sample_weight), in_engine=False)
+
+    def mean(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Weighted mean loss over rows and, if there are several, labels; from float32: what the metric reports.
+
+        Parameters and errors are those of `gradient_hessian`; weights that sum to zero are refused.
+        """
+        rows = self._rows(y, margin, sample_weight)
+        losses, suspicious = self._losses(rows)
+        if suspicious:
+            self._check_values(rows)
+        total = rows.labels.shape[0] if rows.weights is None else positive_total(rows.weights)
+        return float(losses.sum(dtype=np.float64) / (total * (losses.size / rows.labels.shape[0])))
+
+    @abstractmethod
+    def value(self, y: ArrayLike, margin: ArrayLike) -> Float64s:
+        """Loss of each row, in nats."""
+
+    # --- the posterior -------------------------------------------------------------------------
+
+    @abstractmethod
+    def predict_proba(self, margin: ArrayLike) -> Float64s:
+        """True probabilities: the class posterior at which the margin is stationary."""
+
+    @abstractmethod
+    def log_loss(self, y: ArrayLike, margin: ArrayLike) -> Float64s:
+        """Log loss of `predict_proba`, of each row."""
+
+    @abstractmethod
+    def brier(self, y: ArrayLike, margin: ArrayLike) -> Float64s:
+        """Squared error of `predict_proba`, of each row."""
+
+    @abstractmethod
+    def margin(self, proba: ArrayLike) -> Float64s:
+        """The margin at which `predict_proba` is `proba`."""
+
+    # --- in the engines ------------------------------------------------------------------------
+
+    def __call__(self, y_true: Any, margin: Any, sample_weight: Any = None) -> tuple[Float32s, Float32s]:
+        """The objective, in every calling convention of XGBoost and LightGBM.
+
+        Called as (margin, DMatrix or Dataset) by ``train``, ``cv`` and ``Booster.update``, and as
+        (labels, margin[, weights]) by the scikit-learn classes.
+        """
+        return self._gradient_hessian(self._rows(*engines.read(y_true, margin, sample_weight)), in_engine=True)
+
+    @property
+    def metric(self) -> FocalMetric:
+        """Mean focal loss as a metric of either engine, named "focal"."""
+        return FocalMetric(self)
+
+    # -------------------------------------------------------------------------------------------
+
+    def _gradient_hessian(self, rows: Rows, in_engine: bool) -> tuple[Float32s, Float32s]:
+        gradient, hessian, suspicious = self._derivatives(rows, in_engine)
+        if suspicious:
+            self._check_values(rows)
+        return gradient, hessian
+
+    @abstractmethod
+    def _rows(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> Rows:
+        """The arguments as arrays whose shapes agree."""
+
+    @abstractmethod
+    def _check_values(self, rows: Rows) -> None:
+        """Raise the error for a value that is not accepted."""
+
+    @abstractmethod
+    def _derivatives(self, rows: Rows, in_engine: bool) -> tuple[Float32s, Float32s, bool]:
+        """Gradient, Hessian, and whether to look for a value that is not accepted."""
+
+    @abstractmethod
+    def _losses(self, rows: Rows) -> tuple[Float32s, bool]:
+        """Weighted losses, and whether to look for a value that is not accepted."""
+
+
+def positive_total(weights: NDArray[Any]) -> float:
+    total = float(np.sum(weights, dtype=np.float64))
+    if not total > 0:
+        raise ValueError(f"sample_weight must not sum to zero, got {weights.size} weights that sum to {total}")
+    return total
+
+
+def effective_counts(counts: Float64s, beta: Any) -> Float64s:
+    """Counts, or with beta the effective numbers of samples up to a factor (Cui et al. 2019, eq. 2)."""
+    if beta is None:
+        return counts
+    beta = validation.number("beta", beta, "None or a number in [0, 1)", 0, 1, closed="[")
+    return -np.expm1(counts * np.log(beta)) if beta > 0 else np.ones_like(counts)
+
+
+def float64(values: NDArray[Any]) -> Float64s:
+    return values.astype(np.float64, copy=False)

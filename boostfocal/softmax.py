@@ -1,0 +1,383 @@
+"""Focal loss of one class out of K: parameters, posterior and starting margins."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import validation
+from .kernels import rows
+from .objective import Float32s, Float64s, Hessian, Objective, Rows, effective_counts, float64, positive_total
+
+ALPHA = "None or one number in [1e-30, 1e30] for each class"
+LARGEST = 1e300  # margins are cut here, so that infinite ones give limits and not NaN
+
+
+@dataclass(frozen=True, repr=False)
+class SoftmaxFocalLoss(Objective):
+    r"""Alpha-balanced focal loss of K classes, in margins.
+
+    With ``p`` the softmax probability of a row's true class ``y``,
+
+    .. math:: FL(p) = -a_y (1 - p)^\gamma \log p.
+
+    It is used as `FocalLoss` is: the object is the objective, ``loss.metric`` its metric. Native
+    training needs the parameter ``num_class``; the scikit-learn classes find it themselves. XGBoost then
+    takes the objective's link for that of its own softmax: ask it for ``output_margin=True``.
+
+    The gradient is exact, and the Hessian the diagonal of the expected (or exact) one, with factor 1.
+    XGBoost's own softmax doubles that diagonal and LightGBM's multiplies it by K / (K - 1). So with
+    ``gamma=0`` and ``max_step=inf``, half the learning rate, ``reg_lambda`` and ``min_child_weight`` and
+    twice the ``gamma`` (minimum split loss) of ``multi:softprob`` give its trees, and ``(K - 1) / K`` of
+    LightGBM's those of ``multiclass``. For two classes the loss is that of
+    ``FocalLoss(gamma, alpha=alpha[1])`` in the margins' difference, which moves by both margins' steps.
+
+    The softmax of the margins is *not* the class posterior under this loss: `predict_proba` is.
+
+    Parameters
+    ----------
+    n_classes : int
+        K, at least 2; labels are 0, ..., K - 1.
+    gamma : float, default 2.0
+        Focusing parameter, in [0, 1000].
+    alpha : array_like of shape (K,) or None, default None
+        Weight of each class, in [1e-30, 1e30]; None weighs all 1. (One number for all would only scale
+        the loss.)
+    hessian : {"expected", "exact"}, default "expected"
+        The expected Hessian is averaged over labels drawn from the posterior; it is never negative. The
+        exact one is, for classes that are badly wrong.
+    max_step : float, default 10.0
+        The expected Hessian is raised to at least ``|gradient| / max_step``, as in `FocalLoss`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a parameter that is not a number or outside its range.
+    """
+
+    n_classes: int
+    gamma: float = 2.0
+    alpha: tuple[float, ...] | ArrayLike | None = None
+    hessian: Hessian = "expected"
+    max_step: float = 10.0
+
+    def __post_init__(self) -> None:
+        n_classes = validation.count("n_classes", self.n_classes, at_least=2)
+        object.__setattr__(self, "n_classes", n_classes)  # the only writes: to coerce what was given
+        gamma = validation.number("gamma", self.gamma, "a number in [0, 1000]", 0, 1000, closed="[]")
+        object.__setattr__(self, "gamma", gamma)
+        if self.alpha is not None:
+            if np.shape(self.alpha) != (n_classes,):
+                raise ValueError(f"alpha must be {ALPHA}, {n_classes} of them, got {self.alpha!r}")
+            values: Any = self.alpha
+            alpha = tuple(validation.number("alpha", value, ALPHA, 1e-30, 1e30, closed="[]") for value in values)
+            object.__setattr__(self, "alpha", alpha)
+        self._check_newton()
+
+    @classmethod
+    def balanced(
+        cls,
+        y: ArrayLike,
+        gamma: float = 2.0,
+        *,
+        n_classes: int | None = None,
+        beta: float | None = None,
+        sample_weight: ArrayLike | None = None,
+        hessian: Hessian = "expected",
+        max_step: float = 10.0,
+    ) -> Self:
+        """A loss with alpha from inverse class frequencies.
+
+        A class of n_k of n rows weighs n / (K n_k): all classes pull with the same total, and the rows
+        weigh 1 on average, so that regularization that is measured against sums of Hessians
+        (``reg_lambda``, ``min_child_weight``) bites as without alpha. (`FocalLoss.balanced` has the
+        same ratio, but weights that sum to 1, as alpha of two classes does.)
+
+        Parameters
+        ----------
+        y : array_like of shape (n,)
+            Classes 0, ..., K - 1.
+        n_classes : int, optional
+            K; by default one more than the largest label.
+        beta : float or None, default None
+            In [0, 1): count with the effective number of samples, as in `FocalLoss.balanced`.
+        sample_weight : array_like of shape (n,), optional
+            A row counts as its weight.
+        gamma, hessian, max_step
+            As for the class.
+
+        Raises
+        ------
+        ValueError
+            If a class has no row, or for labels or weights that are not accepted.
+        """
+        labels = validation.column("y", y)
+        weights = validation.weights(sample_weight, labels)
+        k = validation.count("n_classes", n_classes, at_least=2) if n_classes is not None else None
+        validation.check_classes(labels, k)
+        validation.check_values(weights=weights)
+        counts = _counts(labels, weights, k or max(2, int(labels.max()) + 1))
+        if not counts.all():
+            raise ValueError(f"y must have rows of every class to balance them, got none of {np.argmin(counts)}")
+        shares = counts / counts.sum()
+        counts = effective_counts(counts, beta)
+        alpha = 1 / counts
+        return cls(counts.size, gamma, alpha / (alpha @ shares), hessian, max_step)
+
+    # --- rows ----------------------------------------------------------------------------------
+
+    def value(self, y: ArrayLike, margin: ArrayLike) -> Float64s:
+        """Loss of each row, in nats.
+
+        Parameters
+        ----------
+        y : array_like of shape (n,)
+            Classes 0, ..., K - 1.
+        margin : array_like of shape (n, K)
+            Raw scores, before the softmax.
+
+        Returns
+        -------
+        ndarray of float64 of shape (n,)
+        """
+        checked = self._rows(y, margin, None)
+        self._check_values(checked)
+        own = checked.labels.astype(np.intp)[:, np.newaxis]
+        sides = (np.take_along_axis(side, own, axis=1)[:, 0] for side in _sides(float64(checked.margins)))
+        _, q, log_p, log_q = sides
+        with np.errstate(under="ignore"):
+            return np.asarray(rows.loss(q, log_p, log_q, self._weights[own[:, 0]], self.gamma))
+
+    def _rows(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> Rows:
+        labels = validation.column("y", y)
+        margins = self._margins(margin)
+        if margins.shape != (labels.size, self.n_classes):
+            raise ValueError(
+                f"margin must have shape {(labels.size, self.n_classes)}, a row for each of y and a column for each "
+                f"class, got shape {margins.shape}"
+            )
+        return Rows(labels, margins, validation.weights(sample_weight, labels))
+
+    def _check_values(self, rows: Rows) -> None:
+        validation.check_classes(rows.labels, self.n_classes)
+        validation.check_values(margins=rows.margins, weights=rows.weights)
+
+    def _derivatives(self, rows: Rows, in_engine: bool) -> tuple[Float32s, Float32s, bool]:
+        from .kernels import softmax  # not at import: scoring needs no compiler
+
+        exact = self.hessian == "exact"
+        return softmax.gradient_hessian(*rows, self._weights, self.gamma, exact, self.max_step, in_engine)
+
+    def _losses(self, rows: Rows) -> tuple[Float32s, bool]:
+        from .kernels import softmax
+
+        return softmax.losses(*rows, self._weights, self.gamma)
+
+    # --- probabilities and margins --------------------------------------------------------------
+
+    def predict_proba(self, margin: ArrayLike, *, classes_kept: ArrayLike | None = None) -> Float64s:
+        """Probability of each class: the posterior at which the margins are stationary.
+
+        With ``A_k`` the weighted loss's gradient divided by ``p_k - [k = y]`` for a row of class k, it
+        is proportional to ``p_k / A_k``. At ``gamma=0`` without alpha it is the softmax.
+
+        Parameters
+        ----------
+        margin : array_like of shape (..., K)
+            Raw scores of a model trained with this loss.
+        classes_kept : array_like of shape (K,), optional
+            Share of each class's rows that were kept for training, in (0, 1].
+
+        Returns
+        -------
+        ndarray of float64, of the shape of `margin`
+
+        Raises
+        ------
+        TypeError, ValueError
+            For margins that are not numbers or of another number of classes, and shares outside (0, 1].
+        """
+        log_odds = self._log_posterior(margin)
+        if classes_kept is not None:
+            kept = validation.array("classes_kept", classes_kept)
+            if kept.shape != (self.n_classes,) or not ((kept > 0) & (kept <= 1)).all():
+                raise ValueError(f"classes_kept must be {self.n_classes} numbers in (0, 1], got {classes_kept!r}")
+            log_odds += np.log(kept.max() / kept)
+        shift, e, _, others = _shares(log_odds)
+        return e / (1 + others)
+
+    def log_loss(self, y: ArrayLike, margin: ArrayLike) -> Float64s:
+        """Log loss of `predict_proba`, in nats: exact in the tails.
+
+        Parameters
+        ----------
+        y : array_like of shape (n,)
+            Classes 0, ..., K - 1.
+        margin : array_like of shape (n, K)
+
+        Returns
+        -------
+        ndarray of float64 of shape (n,)
+        """
+        checked = self._rows(y, margin, None)
+        self._check_values(checked)
+        shift, _, _, others = _shares(self._log_posterior(checked.margins))
+        own = checked.labels.astype(np.intp)[:, np.newaxis]
+        return np.asarray(np.log1p(others[:, 0]) - np.take_along_axis(shift, own, axis=1)[:, 0])
+
+    def brier(self, y: ArrayLike, margin: ArrayLike) -> Float64s:
+        """Squared error of `predict_proba`, summed over the classes; parameters and result are those of `log_loss`."""
+        checked = self._rows(y, margin, None)
+        self._check_values(checked)
+        error = self.predict_proba(checked.margins)
+        error[np.arange(error.shape[0]), checked.labels.astype(np.intp)] -= 1
+        return np.asarray(np.einsum("nk,nk->n", error, error))
+
+    def margin(self, proba: ArrayLike) -> Float64s:
+        """The margins at which `predict_proba` is `proba`; their mean is 0, as only differences count.
+
+        Parameters
+        ----------
+        proba : array_like of shape (..., K)
+            Probabilities in [0, 1] that sum to 1 to within 1e-6.
+
+        Returns
+        -------
+        ndarray of float64, of the shape of `proba`
+            -inf where it is 0; the mean is then that of the other margins.
+        """
+        values = float64(validation.probabilities("proba", proba))
+        totals = values.sum(axis=-1)
+        if values.shape[-1:] != (self.n_classes,):
+            raise ValueError(f"proba must have {self.n_classes} columns as the loss has, got shape {values.shape}")
+        if not (np.abs(totals - 1) <= 1e-6).all():
+            worst = totals.flat[int(np.argmax(np.abs(totals - 1)))]
+            raise ValueError(f"proba must sum to 1 over the classes, got a row that sums to {worst}")
+        with np.errstate(divide="ignore"):  # log(0) is the limit, -inf
+            log_eta = np.log(values)
+        possible = values > 0
+        margins = log_eta + np.log(self._weights)
+        several = possible.sum(axis=-1) > 1
+        if self.gamma > 0 and several.any():
+            margins[several] = self._solve(log_eta[several])
+        margins[~possible] = -np.inf
+        means = np.sum(margins, axis=-1, where=possible, keepdims=True) / possible.sum(axis=-1, keepdims=True)
+        return margins - means
+
+    def optimal_margin(self, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Float64s:
+        """The constant margins of least total loss, with mean 0: where to start boosting.
+
+        There the gradients sum to zero, and `predict_proba` is the (weighted) share of each class. A class
+        without a row has margin -inf, from which no engine can boost.
+
+        Parameters
+        ----------
+        y : array_like of shape (n,)
+            Classes 0, ..., K - 1.
+        sample_weight : array_like of shape (n,), optional
+            Finite, not negative, not all zero.
+
+        Returns
+        -------
+        ndarray of float64 of shape (K,)
+        """
+        labels = validation.column("y", y)
+        weights = validation.weights(sample_weight, labels)
+        validation.check_classes(labels, self.n_classes)
+        validation.check_values(weights=weights)
+        total = labels.size if weights is None else positive_total(weights)
+        return self.margin(_counts(labels, weights, self.n_classes) / total)
+
+    # -------------------------------------------------------------------------------------------
+
+    @property
+    def _weights(self) -> Float64s:
+        return np.ones(self.n_classes) if self.alpha is None else np.array(self.alpha)
+
+    def _margins(self, margin: ArrayLike) -> NDArray[Any]:
+        margins = validation.array("margin", margin)
+        if margins.shape[-1:] != (self.n_classes,):
+            raise ValueError(
+                f"margin must have {self.n_classes} columns, one for each class, got shape {margins.shape}"
+            )
+        return margins
+
+    def _log_posterior(self, margin: ArrayLike) -> Float64s:
+        """log eta, up to a constant of each row."""
+        margins = self._margins(margin)
+        validation.check_values(margins=margins)
+        with np.errstate(under="ignore"):
+            log_eta = rows.log_posterior(*_sides(float64(margins)), self._weights, self.gamma)
+        return np.asarray(log_eta)
+
+    def _solve(self, log_eta: Float64s) -> Float64s:
+        """Log probabilities of the softmax whose posterior is exp(log_eta), of shape (n, K), for gamma > 0.
+
+        The posterior of a class is a constant of the row, exp(-level), times an increasing function of its
+        log odds alone: one root finds the log odds of all classes at a level, another the level at which
+        their probabilities sum to one.
+        """
+        from scipy.optimize.elementwise import find_root
+
+        n, n_classes = log_eta.shape
+        possible = log_eta > -np.inf
+        weights = np.broadcast_to(self._weights, log_eta.shape)
+        log_weights, gamma, log_2 = np.log(weights), self.gamma, np.log(2)
+
+        def log_odds(level: Float64s, row: NDArray[np.intp]) -> Float64s:
+            target = np.where(possible[row], level[:, np.newaxis] + log_eta[row], 0.0)
+            unweighted = target + log_weights[row]
+            high = np.maximum(0, (unweighted + np.log1p(gamma) + log_2) / gamma) + 1
+            low = np.minimum(0, unweighted - gamma * log_2) - 1
+            root = find_root(
+                lambda x, target, weight: self._log_posterior_at(x, weight) - target,
+                (low, high), args=(target, weights[row]),
+            )  # fmt: skip
+            return np.where(possible[row], root.x, -np.inf)
+
+        def surplus(level: Any, row: Any) -> Any:
+            """Has the sign of sum p - 1, without cancellation: log of all p but the largest, minus log of its q."""
+            odds = log_odds(np.ravel(level), np.ravel(row).astype(np.intp))
+            probability = rows.sides(odds)[0]
+            largest = np.argmax(odds, axis=1)[:, np.newaxis]
+            others = np.sum(probability, axis=1, where=np.arange(n_classes) != largest)
+            log_q = rows.sides(np.take_along_axis(odds, largest, axis=1)[:, 0])[3]
+            with np.errstate(divide="ignore"):
+                return np.reshape(np.log(others) - log_q, np.shape(level))
+
+        even = self._log_posterior_at(np.full_like(log_eta, -np.log(n_classes - 1)), weights)
+        levels = np.where(possible, even - log_eta, np.nan)  # at which a class has p = 1 / K
+        low, high = np.nanmin(levels, axis=1) - 1, np.nanmax(levels, axis=1) + np.log(n_classes) + 1
+        level = find_root(surplus, (low, high), args=(np.arange(n),)).x
+        return rows.sides(log_odds(level, np.arange(n)))[2]
+
+    def _log_posterior_at(self, log_odds: Any, weight: Any) -> Any:
+        """log eta of a class at its log odds against the rest, up to a constant of the row."""
+        p, q, log_p, log_q = rows.sides(log_odds)
+        return rows.log_posterior(p, q, log_p, log_q, weight, self.gamma)
+
+
+def _shares(z: Float64s) -> tuple[Float64s, Float64s, NDArray[np.bool_], Float64s]:
+    """Distance from the row's largest, its exponential, whether it is the largest, and the others' sum."""
+    largest = np.argmax(z, axis=-1)[..., np.newaxis]
+    is_top = np.arange(z.shape[-1]) == largest
+    shift = z - np.take_along_axis(z, largest, axis=-1)
+    e = np.exp(shift)
+    return shift, e, is_top, np.sum(e, axis=-1, where=~is_top, keepdims=True)
+
+
+def _sides(margins: Float64s) -> tuple[Float64s, Float64s, Float64s, Float64s]:
+    """p, q, log p and log q of every class, of the margins' shape."""
+    shift, e, is_top, others = _shares(np.clip(margins, -LARGEST, LARGEST))
+    log_total = np.log1p(others)
+    with np.errstate(divide="ignore"):  # where all the others underflow
+        p, q, log_p, log_q = rows.against_rest(shift, e, is_top, others, 1 / (1 + others), log_total)
+    shift = np.where(is_top, -np.inf, shift)
+    second = np.max(shift, axis=-1, keepdims=True)
+    log_others = second + np.log(np.sum(np.exp(shift - second), axis=-1, keepdims=True))
+    return p, q, log_p, np.where(is_top, log_others - log_total, log_q)
+
+
+def _counts(labels: NDArray[Any], weights: NDArray[Any] | None, n_classes: int) -> Float64s:
+    return np.bincount(labels.astype(np.intp), weights, n_classes).astype(np.float64)
