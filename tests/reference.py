@@ -39,7 +39,7 @@ def derivatives(x: float, gamma: float) -> tuple[Any, Any, Any]:
 
 
 @cache
-def term_magnitudes(x: float, gamma: float) -> Any:
+def term_magnitudes(x: Any, gamma: float) -> Any:
     """Sum of the magnitudes of the second derivative's terms, which cancel where it changes its sign."""
     p, q, g = 1 / (1 + mp.exp(-x)), 1 / (1 + mp.exp(x)), mp.mpf(gamma)
     log_p = -mp.log1p(mp.exp(-x))
@@ -71,6 +71,7 @@ class ClassReference(NamedTuple):
     value: list[Any]
     gradient: list[list[Any]]
     exact: list[list[Any]]
+    terms: list[Any]  # [y]: of exact[y][y]
     posterior: list[Any]
     expected: list[Any]
 
@@ -99,7 +100,9 @@ def class_row(z: tuple[float, ...], gamma: float, alpha: tuple[float, ...]) -> C
     system = mp.matrix([[gradient[y][k] / abs(gradient[k][k]) for y in k_all] for k in rows] + [[1] * len(z)])
     posterior = list(mp.lu_solve(system, mp.matrix([0] * len(rows) + [1])))
     expected = [sum(posterior[y] * exact[y][k] for y in k_all) for k in k_all]
-    return ClassReference([terms[y][0][0] for y in k_all], gradient, exact, posterior, expected)
+    odds = [mp.log(e[y] / sum(e[j] for j in k_all if j != y)) for y in k_all]
+    magnitudes = [mp.mpf(alpha[y]) * term_magnitudes(odds[y], gamma) for y in k_all]
+    return ClassReference([terms[y][0][0] for y in k_all], gradient, exact, magnitudes, posterior, expected)
 
 
 def column(margins: np.ndarray, gamma: Gamma, alpha: float | None, what: str, label: int | None = None) -> np.ndarray:

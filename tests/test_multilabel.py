@@ -12,11 +12,11 @@ from boostfocal import Brier, FocalLoss, LogLoss, MacroAveragePrecision
 from boostfocal.metrics import Metric
 
 N, L = 700, 3
-GAMMA, ALPHA = np.array([2.0, 0.3, 1.0]), np.array([0.25, 0.9, 0.5])
+GAMMA, ALPHA = np.array([2.0, 0.3, 0.7]), np.array([0.25, 0.9, 0.5])
 
 ONE_FOR_ALL = FocalLoss(2.0, 0.25)
 BY_LABEL = FocalLoss(GAMMA, ALPHA)
-PAIRS = FocalLoss([(0.0, 2.0), (4.0, 0.5), (1.0, 1.0)], 0.3)
+PAIRS = FocalLoss([(0.0, 2.0), (4.1, 0.5), (1.0, 1.3)], 0.3)
 LOSSES = [ONE_FOR_ALL, BY_LABEL, PAIRS, FocalLoss(1.0, ALPHA, "exact")]
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=repr)
 
@@ -93,7 +93,7 @@ def test_balanced_balances_each_label(beta: float | None) -> None:
         loss = FocalLoss.balanced(labels, GAMMA, beta=beta, sample_weight=weight)
         singles = [FocalLoss.balanced(labels[:, k], beta=beta, sample_weight=weight).alpha for k in range(L)]
         assert loss.alpha == pytest.approx(tuple(singles), rel=1e-12)
-        assert loss.gamma == ((2.0, 2.0), (0.3, 0.3), (1.0, 1.0))
+        assert loss.gamma == ((2.0, 2.0), (0.3, 0.3), (0.7, 0.7))
     labels[:, 1] = 1
     with pytest.raises(ValueError, match=r"^y must have rows of both classes .* got 0 of 0 and 700 of 1 in column 1"):
         FocalLoss.balanced(labels)

@@ -14,9 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import lanes, threads
-from .lanes import ONE, ZERO, Rows, bits, compiled, copy_to, in_halves, inlined, is_plain, join, log_total, suspect
+from .lanes import (
+    LARGEST, ONE, TINY, ZERO, Rows, bits, compiled, copy_to, exp, inlined, is_plain, join, log_total, maximum, minimum,
+    suspect, where,
+)  # fmt: skip
 
 BLOCK = 128  # rows
+QUARTER = np.float32(LARGEST / 4)
 PIECE = 65536  # elements that are copied at once where the kernel cannot take them as they are
 
 # fields of the rows' buffer, and of a class's
@@ -30,9 +34,48 @@ GRADIENT, HESSIAN = SHIFT, CLASS_CURVE  # likewise
 Kernel = Callable[..., bool]
 
 
+COMPILED = (0.0, 1.0, 2.0)  # gammas that get a kernel of their own: it takes two seconds to make and saves a sixth
+
+
+@inlined
+def clamp(z):
+    """A quarter of float32's range, so that the difference of two margins is finite; keeps NaN."""
+    return minimum(maximum(z, -QUARTER), QUARTER)
+
+
+@compiled
+def move(source, to):
+    for i in range(source.size):
+        to[i] = source[i]
+
+
+@compiled
+def load(z, start, stop, margins, peak, classes, row):
+    """Each row's largest margin, and the distances from it; the sign bit of the result is set for a NaN."""
+    signs = np.int32(0)
+    for i in range(BLOCK):
+        peak[i] = -QUARTER
+        row[TOP + i] = ZERO
+    for k in range(classes.shape[0]):
+        column, number = margins[k], np.float32(k)
+        move(z[start:stop, k], column)
+        for i in range(BLOCK):
+            margin, highest, top = clamp(column[i]), peak[i], row[TOP + i]
+            higher = margin > highest
+            column[i] = margin
+            peak[i] = where(higher, margin, highest)
+            row[TOP + i] = where(higher, number, top)
+            signs = join(signs, suspect(np.float32(margin)))
+    for k in range(classes.shape[0]):
+        column, c = margins[k], classes[k]
+        for i in range(BLOCK):
+            c[SHIFT + i] = column[i] - peak[i]
+    return signs
+
+
 @lru_cache(maxsize=256)
-def _kernel(formula: str, gamma: float | None, wide: bool) -> Kernel:
-    """Compile the loops; with `gamma`, which must be a multiple of one half, as a constant.
+def _kernel(formula: str, gamma: float | None) -> Kernel:
+    """Compile the loops; with `gamma`, which must be one of COMPILED, as a constant.
 
     As in `elementwise`, they return True if they met a value to refuse.
     """
@@ -40,44 +83,23 @@ def _kernel(formula: str, gamma: float | None, wide: bool) -> Kernel:
     against_rest, derivatives, loss = bound["against_rest"], bound["derivatives"], bound["loss"]
     other_derivatives, expected_hessian = bound["other_derivatives"], bound["expected_hessian"]
     posterior_terms, posterior = bound["posterior_terms"], bound["posterior"]
-    exp, minimum, maximum, where, tiny = lanes.exp, lanes.minimum, lanes.maximum, lanes.where, lanes.TINY
     constant = gamma is not None
     gamma_constant = np.float32(gamma or 0)
-    # a quarter, so that the difference of two margins is finite in float32
-    largest = np.float64(lanes.LARGEST / 4) if wide else np.float32(lanes.LARGEST / 4)
     valued, expected = formula == "values", formula == "gradient_expected"
 
-    @inlined
-    def clamp(z):
-        return minimum(maximum(z, -largest), largest)  # keeps NaN
-
     @compiled
-    def block(margins, classes, row, peak, weights, gamma, per_step):
+    def block(classes, row, weights, gamma, per_step):
         if constant:
             gamma = gamma_constant
         n_classes = weights.size
         signs = np.int32(0)
 
-        # the largest margin of each row
+        # exponentials and their sums
         for i in range(BLOCK):
-            peak[i] = -largest
-            row[TOP + i] = ZERO
             row[OTHERS + i] = ZERO
             row[THIRDS + i] = ZERO
         for k in range(n_classes):
-            z, number = margins[k], np.float32(k)
-            for i in range(BLOCK):
-                margin, highest, top = clamp(z[i]), peak[i], row[TOP + i]
-                higher = margin > highest
-                peak[i] = where(higher, margin, highest)
-                row[TOP + i] = where(higher, number, top)
-                signs = join(signs, suspect(np.float32(margin)))
-
-        # exponentials and their sums
-        for k in range(n_classes):
-            z, c, number = margins[k], classes[k], np.float32(k)
-            for i in range(BLOCK):
-                c[SHIFT + i] = clamp(z[i]) - peak[i]
+            c, number = classes[k], np.float32(k)
             for i in range(BLOCK):
                 e = exp(c[SHIFT + i])
                 c[E + i] = e
@@ -110,7 +132,7 @@ def _kernel(formula: str, gamma: float | None, wide: bool) -> Kernel:
                 pull, curve = derivatives(p, q, log_p, log_q, row[OWN_WEIGHT + i], gamma)
                 row[PULL + i] = pull
                 row[CURVE + i] = curve
-                row[RATIO + i] = row[INVERSE + i] / maximum(q, tiny)
+                row[RATIO + i] = row[INVERSE + i] / maximum(q, TINY)
         if valued:
             return signs
 
@@ -152,7 +174,7 @@ def _kernel(formula: str, gamma: float | None, wide: bool) -> Kernel:
                     is_top = row[TOP + i] == number
                     e, others = c[E + i], row[OTHERS + i]
                     q = where(is_top, others, ONE + (others - e)) * row[INVERSE + i]
-                    r = where(is_top, ZERO, e / maximum(others, tiny))
+                    r = where(is_top, ZERO, e / maximum(others, TINY))
                     c[HESSIAN + i] = row[TOTAL + i] * expected_hessian(
                         e * row[INVERSE + i], q, r, c[ETA + i], c[CLASS_CURVE + i], row[PACE_TOP + i],
                         row[SURPLUS_SUM + i] - c[SURPLUS + i], row[SURPLUS_TOP + i],
@@ -180,33 +202,28 @@ def _kernel(formula: str, gamma: float | None, wide: bool) -> Kernel:
         return signs
 
     @compiled
-    def move(source, to):
-        for i in range(source.size):
-            to[i] = source[i]
-
-    @compiled
     def blocks(y, z, z_start, w, weights, gamma, per_step, first, second, out_start):
         n, n_classes = y.size, weights.size
         margins, peak = np.zeros((n_classes, BLOCK), z.dtype), np.empty(BLOCK, z.dtype)
-        classes, row = np.empty((n_classes, 5 * BLOCK), np.float32), np.empty(13 * BLOCK, np.float32)
-        row[LABEL : LABEL + BLOCK] = ZERO  # what the last block may have too many are rows to accept
-        row[WEIGHT : WEIGHT + BLOCK] = ONE
+        # zeros, and weights of one: what the last block may have too many are rows to accept
+        classes, row = np.zeros((n_classes, 5 * BLOCK), np.float32), np.zeros(13 * BLOCK, np.float32)
+        for i in range(BLOCK):
+            row[WEIGHT + i] = ONE
         signs = np.int32(0)
         for start in range(0, n, BLOCK):
             stop = min(start + BLOCK, n)
-            for k in range(n_classes):
-                move(z[z_start + start : z_start + stop, k], margins[k])
-            row[LABEL : LABEL + stop - start] = y[start:stop]
+            signs = join(signs, load(z, z_start + start, z_start + stop, margins, peak, classes, row))
+            move(y[start:stop], row[LABEL:])
             if w.size == n:
-                row[WEIGHT : WEIGHT + stop - start] = w[start:stop]
-            signs = join(signs, block(margins, classes, row, peak, weights, gamma, per_step))
+                move(w[start:stop], row[WEIGHT:])
+            signs = join(signs, block(classes, row, weights, gamma, per_step))
             if valued:
-                first[out_start + start : out_start + stop] = row[CURVE : CURVE + stop - start]
+                move(row[CURVE : CURVE + stop - start], first[out_start + start :])
             else:
-                to = slice(out_start + start, out_start + stop)
                 for k in range(n_classes):
-                    move(classes[k, GRADIENT : GRADIENT + stop - start], first[to, k])
-                    move(classes[k, HESSIAN : HESSIAN + stop - start], second[to, k])
+                    c = classes[k]
+                    move(c[GRADIENT : GRADIENT + stop - start], first[out_start + start :, k])
+                    move(c[HESSIAN : HESSIAN + stop - start], second[out_start + start :, k])
         return signs < 0
 
     return blocks
@@ -225,7 +242,7 @@ def _run(
     labels, margins, sample_weight = inputs
     n, n_classes = margins.shape
     wide = not (margins.dtype.kind == "f" and margins.dtype.itemsize <= 4)
-    kernel = _kernel(formula, gamma if in_halves(gamma) else None, wide)
+    kernel = _kernel(formula, gamma if gamma in COMPILED else None)
     class_weights = weights.astype(np.float32)
     scalars = np.float32(gamma), np.float32(1 / max_step)
     margin_type = np.float64 if wide else np.float32
