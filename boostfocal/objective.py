@@ -40,7 +40,7 @@ class Objective(ABC):
 
     def __repr__(self) -> str:
         """An expression that recreates the loss."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.repr}  # type: ignore[arg-type]
         shown = {name: 'float("inf")' if value == np.inf else repr(value) for name, value in values.items()}
         return f"{type(self).__name__}({', '.join(f'{name}={text}' for name, text in shown.items())})"
 
@@ -105,6 +105,10 @@ class Objective(ABC):
     @abstractmethod
     def margin(self, proba: ArrayLike) -> Float64s:
         """The margin at which `predict_proba` is `proba`."""
+
+    @abstractmethod
+    def optimal_margin(self, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float | Float64s:
+        """The constant margin of least total loss: where to start boosting."""
 
     # --- in the engines ------------------------------------------------------------------------
 

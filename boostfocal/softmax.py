@@ -204,8 +204,8 @@ class SoftmaxFocalLoss(Objective):
             if kept.shape != (self.n_classes,) or not ((kept > 0) & (kept <= 1)).all():
                 raise ValueError(f"classes_kept must be {self.n_classes} numbers in (0, 1], got {classes_kept!r}")
             log_odds += np.log(kept.max() / kept)
-        shift, e, _, others = _shares(log_odds)
-        return e / (1 + others)
+        _, e, _, others = _shares(log_odds)
+        return np.asarray(e / (1 + others))
 
     def log_loss(self, y: ArrayLike, margin: ArrayLike) -> Float64s:
         """Log loss of `predict_proba`, in nats: exact in the tails.
@@ -350,7 +350,7 @@ class SoftmaxFocalLoss(Objective):
         levels = np.where(possible, even - log_eta, np.nan)  # at which a class has p = 1 / K
         low, high = np.nanmin(levels, axis=1) - 1, np.nanmax(levels, axis=1) + np.log(n_classes) + 1
         level = find_root(surplus, (low, high), args=(np.arange(n),)).x
-        return rows.sides(log_odds(level, np.arange(n)))[2]
+        return np.asarray(rows.sides(log_odds(level, np.arange(n)))[2])
 
     def _log_posterior_at(self, log_odds: Any, weight: Any) -> Any:
         """log eta of a class at its log odds against the rest, up to a constant of the row."""

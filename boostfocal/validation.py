@@ -125,7 +125,9 @@ def by_class(
         return found if found[counted].any() else np.zeros_like(found)
 
     if not any(positive(column).any() for column in range(shape[1])):
-        raise ValueError(f"y must have a positive row for {purpose}, got {labels.shape[0]} rows without one that weighs")
+        raise ValueError(
+            f"y must have a positive row for {purpose}, got {labels.shape[0]} rows without one that weighs"
+        )
     return positive
 
 

@@ -34,28 +34,36 @@ def weights(n: int) -> np.ndarray:
     return np.random.default_rng(1).exponential(size=n)
 
 
-def xgboost_native(loss: SoftmaxFocalLoss, x: np.ndarray, y: np.ndarray, weight: Any, start: np.ndarray, **more: Any) -> Model:
+def xgboost_native(
+    loss: SoftmaxFocalLoss, x: np.ndarray, y: np.ndarray, weight: Any, start: np.ndarray, **more: Any
+) -> Model:
     xgb = pytest.importorskip("xgboost")
     parameters = {**XGB, "num_class": K, "base_score": start.tolist(), **more}
     booster = xgb.train(parameters, xgb.DMatrix(x, y, weight=weight), ROUNDS, obj=loss)
     return lambda x: booster.predict(xgb.DMatrix(x), output_margin=True)
 
 
-def xgboost_class(loss: SoftmaxFocalLoss, x: np.ndarray, y: np.ndarray, weight: Any, start: np.ndarray, **more: Any) -> Model:
+def xgboost_class(
+    loss: SoftmaxFocalLoss, x: np.ndarray, y: np.ndarray, weight: Any, start: np.ndarray, **more: Any
+) -> Model:
     xgb = pytest.importorskip("xgboost")
     model = xgb.XGBClassifier(objective=loss, n_estimators=ROUNDS, base_score=start.tolist(), **XGB, **more)
     model.fit(x, y, sample_weight=weight)
     return lambda x: model.predict(x, output_margin=True)
 
 
-def lightgbm_native(loss: SoftmaxFocalLoss, x: np.ndarray, y: np.ndarray, weight: Any, start: np.ndarray, **more: Any) -> Model:
+def lightgbm_native(
+    loss: SoftmaxFocalLoss, x: np.ndarray, y: np.ndarray, weight: Any, start: np.ndarray, **more: Any
+) -> Model:
     lgb = pytest.importorskip("lightgbm")
     rows = lgb.Dataset(x, y, weight=weight, init_score=np.tile(start, (y.size, 1)))
     booster = lgb.train({**LGB, "num_class": K, "objective": loss, **more}, rows, ROUNDS)
     return lambda x: booster.predict(x, raw_score=True) + start
 
 
-def lightgbm_class(loss: SoftmaxFocalLoss, x: np.ndarray, y: np.ndarray, weight: Any, start: np.ndarray, **more: Any) -> Model:
+def lightgbm_class(
+    loss: SoftmaxFocalLoss, x: np.ndarray, y: np.ndarray, weight: Any, start: np.ndarray, **more: Any
+) -> Model:
     lgb = pytest.importorskip("lightgbm")
     model = lgb.LGBMClassifier(objective=loss, n_estimators=ROUNDS, **LGB, **more)
     model.fit(x, y, sample_weight=weight, init_score=np.tile(start, (y.size, 1)))
@@ -87,7 +95,9 @@ def test_gamma_0_equals_xgboost_softprob(weighted: bool) -> None:
     weight = weights(y.size) if weighted else None
     loss = SoftmaxFocalLoss(K, 0, max_step=np.inf)
     rows = xgb.DMatrix(x, y, weight=weight)
-    own = xgb.train({**XGB, "objective": "multi:softprob", "num_class": K, "base_score": 0.0, "gamma": 0.1}, rows, ROUNDS)
+    own = xgb.train(
+        {**XGB, "objective": "multi:softprob", "num_class": K, "base_score": 0.0, "gamma": 0.1}, rows, ROUNDS
+    )
     halved = {"learning_rate": 0.15, "reg_lambda": 0.5, "min_child_weight": 0.25, "gamma": 0.2}
     ours = xgboost_native(loss, x, y, weight, np.zeros(K), **halved)(x)
     assert_allclose(ours, own.predict(rows, output_margin=True), atol=1e-4)
@@ -102,7 +112,9 @@ def test_gamma_0_equals_lightgbm_multiclass() -> None:
     loss = SoftmaxFocalLoss(K, 0, max_step=np.inf)
     start = np.log(np.bincount(y, weight) / weight.sum())
     rows = lgb.Dataset(x, y, weight=weight, init_score=np.tile(start, (y.size, 1)))
-    own = lgb.train({**LGB, "objective": "multiclass", "num_class": K, "lambda_l2": 1.0, "boost_from_average": False}, rows, ROUNDS)
+    own = lgb.train(
+        {**LGB, "objective": "multiclass", "num_class": K, "lambda_l2": 1.0, "boost_from_average": False}, rows, ROUNDS
+    )
     f = K / (K - 1)
     scaled = {"lambda_l2": 1 / f, "min_sum_hessian_in_leaf": 1e-3 / f}
     ours = lightgbm_native(loss, x, y, weight, start, **{**scaled, "learning_rate": 0.3 / f})(x)
@@ -160,8 +172,13 @@ def test_every_convention_reports_the_score_and_stops_at_the_best_round(index: i
         objective=loss, n_estimators=60, base_score=start.tolist(), eval_metric=metric, early_stopping_rounds=5,
         **{**XGB, **rate},
     )  # fmt: skip
-    model.fit(x, y, eval_set=[(x_valid, y_valid)], sample_weight_eval_set=None if weight is None else [weight], verbose=False)
-    histories["XGBClassifier"], stops["XGBClassifier"] = model.evals_result()["validation_0"][metric.name], model.best_iteration
+    model.fit(
+        x, y, eval_set=[(x_valid, y_valid)], sample_weight_eval_set=None if weight is None else [weight], verbose=False
+    )
+    histories["XGBClassifier"], stops["XGBClassifier"] = (
+        model.evals_result()["validation_0"][metric.name],
+        model.best_iteration,
+    )
 
     rows = lgb.Dataset(x, y, init_score=np.tile(start, (900, 1)))
     held_out = lgb.Dataset(x_valid, y_valid, weight=weight, init_score=np.tile(start, (900, 1)), reference=rows)
@@ -217,7 +234,12 @@ def test_a_class_of_a_thousandth_is_learned_from_any_start(
     x, y = data(60_000, (0.6, 0.3, 0.099, 0.001))
     loss = SoftmaxFocalLoss(K, gamma)
     shares = np.bincount(y) / y.size
-    starts = {"zero": np.zeros(K), "half": np.full(K, 0.5), "log priors": np.log(shares), "optimum": loss.optimal_margin(y)}
+    starts = {
+        "zero": np.zeros(K),
+        "half": np.full(K, 0.5),
+        "log priors": np.log(shares),
+        "optimum": loss.optimal_margin(y),
+    }
     margins = train(loss, x[::2], y[::2], None, starts[start])(x[1::2])
     proba = loss.predict_proba(margins)
     precisions = [average_precision_score(y[1::2] == k, proba[:, k]) for k in range(K)]

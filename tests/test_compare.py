@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from sklearn import metrics
 from typer.testing import CliRunner
 
 from boostfocal.cli import app
@@ -173,6 +174,97 @@ def test_the_winners_code_runs_and_its_probabilities_are_its_contenders(csv, com
         assert probability.mean() == pytest.approx(table.labels.mean(), rel=0.25)
 
 
+# --- several classes -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def classes_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = np.random.default_rng(1)
+    frame = make_frame(1200).drop(columns=["fraud", "day"])
+    score = frame["a"] + rng.normal(scale=0.7, size=1200)
+    frame["speed"] = np.select([score < 0.4, score < 1.3], ["slow", "middling"], "fast")
+    path = tmp_path_factory.mktemp("table") / "classes.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def compared_classes(classes_csv: Path) -> tuple[data.Table, list[splits.Split], run.Options, list[run.Result]]:
+    table = data.prepare("classes.csv", data.read(classes_csv), "speed")
+    parts = splits.make_splits(table, folds=2, repeats=1, gap=None, seed=0)
+    options = run.Options(trials=2, rounds=40, select="average_precision", k=50, seed=0)
+    return table, parts, options, run.compare(table, parts, ENGINES, options)
+
+
+def test_figures_of_several_classes_are_those_of_scikit_learn(compared_classes) -> None:  # type: ignore[no-untyped-def]
+    table, _, _, results = compared_classes
+    assert len(results) == 2 * 2 * len(CONTENDERS)
+    for result in results:
+        labels, proba = table.labels[result.test], result.proba
+        proba = proba / proba.sum(axis=1, keepdims=True)  # XGBoost's own are float32
+        one_hot = np.arange(3) == labels[:, np.newaxis]
+        np.testing.assert_allclose(proba.sum(axis=1), 1, atol=1e-5)
+        assert result.figures == pytest.approx({
+            "average_precision": metrics.average_precision_score(one_hot, proba, average="macro"),
+            "roc_auc": metrics.roc_auc_score(one_hot, proba, average="macro"),
+            "log_loss": metrics.log_loss(labels, proba),
+            "brier": ((proba - one_hot) ** 2).sum(axis=1).mean(),
+            "calibration_error": np.mean([
+                scores.expected_calibration_error(one_hot[:, k], proba[:, k]) for k in range(3)
+            ]),
+        }, rel=1e-4)  # fmt: skip
+        assert result.figures["average_precision"] > 0.55
+        if result.contender != "weighted log loss":
+            np.testing.assert_allclose(proba.mean(axis=0), one_hot.mean(axis=0), atol=0.06)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("contender", [c.name for c in CONTENDERS])
+def test_the_winners_code_runs_for_several_classes(classes_csv, compared_classes, engine, contender) -> None:  # type: ignore[no-untyped-def]
+    table, _, _, results = compared_classes
+    for result in (r for r in results if (r.engine, r.contender) == (engine, contender)):
+        scope: dict[str, object] = {}
+        exec(snippet.winner_code(table, classes_csv, result), scope)
+        probability = np.asarray(scope["probability"])
+        np.testing.assert_array_equal(scope["y"], table.labels)
+        assert probability.shape == (table.labels.size, 3)
+        assert scores.average_precision(table.labels, probability) > 0.55
+
+
+def test_command_compares_several_classes_and_writes_its_page(classes_csv: Path, tmp_path: Path) -> None:
+    page, figures = tmp_path / "page.html", tmp_path / "figures.json"
+    small = ["--folds", "2", "--repeats", "1", "--trials", "1", "--rounds", "20", "--engine", "lightgbm"]
+    code, output = invoke(
+        str(classes_csv),
+        "--target",
+        "speed",
+        *small,
+        "--select",
+        "log_loss",
+        "--report",
+        str(page),
+        "--json",
+        str(figures),
+    )
+    assert code == 0, output
+    assert "3 classes of speed (slow" in output
+    assert "means over the classes, each against the rest" in output
+    assert "P@" not in output
+    content = json.loads(figures.read_text())
+    assert sum(content["table"]["classes"].values()) == 1200
+    assert "P@" not in page.read_text(encoding="utf-8")
+    code, output = invoke(str(classes_csv), "--target", "speed", *small, "-k", "5")
+    assert code == 2
+    assert "-k must be left out unless one value is positive, got 5" in output
+    code, output = invoke(str(classes_csv), "--target", "speed", "--positive", "fast", *small, "-k", "5")
+    assert code == 0, output
+    assert "speed = fast" in output
+    assert "P@5" in output
+
+
+# --- the command -----------------------------------------------------------------------------------
+
+
 def invoke(*arguments: str) -> tuple[int, str]:
     result = CliRunner().invoke(app, ["compare", *arguments], env={"COLUMNS": "200"})
     if result.exception and not isinstance(result.exception, SystemExit):
@@ -213,7 +305,7 @@ def test_the_command_splits_forward_in_time(csv: Path, tmp_path: Path) -> None:
         (["nope.csv", "--target", "x"], "no such file"),
         (["{csv}"], "--target must name the column to predict"),
         (["{csv}", "--target", "nope"], "--target must be a column"),
-        (["{csv}", "--target", "kind"], "two distinct values"),
+        (["{csv}", "--target", "a"], "two to 100 distinct values"),
         (["{csv}", "--target", "fraud", "--folds", "100"], "positive rows for 100 folds, got"),
         (["{csv}", "--target", "fraud", "-k", "5000"], "-k must be at most the rows of the smallest test part"),
         (["--target", "fraud"], "--target must be 'Class' for the example table"),

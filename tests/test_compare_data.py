@@ -68,8 +68,36 @@ def test_a_column_that_is_not_there_is_named_with_its_option() -> None:
     refused(frame(), "--drop must be a column of t, got 'nope'", drop=["nope"])
 
 
-def test_targets_that_are_not_binary_are_refused() -> None:
-    refused(frame().assign(fraud=np.arange(60) % 3), "two distinct values, got 3 distinct values: '0', '1', '2'")
+def test_a_target_of_several_values_has_classes_the_most_frequent_first() -> None:
+    values = np.repeat(["a", "b", "c"], [10, 30, 20])
+    prepared = data.prepare("t", frame().assign(fraud=values), "fraud")
+    assert prepared.values == ("b", "c", "a")
+    assert not prepared.binary
+    np.testing.assert_array_equal(np.array(prepared.values)[prepared.labels], values)
+    assert prepared.outcome == "3 classes of fraud (b 30, c 20, a 10)"
+
+
+def test_one_of_several_values_may_be_positive_against_the_rest() -> None:
+    values = np.repeat(["a", "b", "c"], [10, 30, 20])
+    prepared = data.prepare("t", frame().assign(fraud=values), "fraud", positive="c")
+    assert prepared.binary
+    assert prepared.positive == "c"
+    np.testing.assert_array_equal(prepared.labels, values == "c")
+    assert prepared.outcome == "20 positive (33.33%: fraud = c)"
+
+
+def test_a_code_of_several_classes_is_a_leak_and_a_feature_of_one_class_is_not() -> None:
+    classes = np.arange(60) % 3
+    table = frame().assign(fraud=classes, code=[[2, 0, 1][k] for k in classes], first=classes == 0)
+    (note,) = data.prepare("t", table, "fraud").notes
+    assert "'code'" in note
+    assert "'first'" not in note
+
+
+def test_targets_of_one_or_too_many_values_are_refused() -> None:
+    refused(frame().assign(fraud=1), "two to 100 distinct values, got one class only: '1'")
+    many = pd.concat([frame()] * 4, ignore_index=True).assign(fraud=np.arange(240))
+    refused(many, "two to 100 distinct values, got 240 distinct values: '0', '1', '2'")
     refused(frame().assign(fraud=1), "got one class only: '1'")
     refused(frame().assign(fraud=[None] + [0, 1] * 29 + [0]), "must not be missing in any row, got 1 missing")
     refused(frame(), "--positive must be a value of 'fraud', got 'yes'; there are 'False', 'True'", positive="yes")

@@ -146,7 +146,19 @@ def test_results_do_not_share_memory_with_inputs_or_each_other() -> None:
 
 # --- chunks and threads ----------------------------------------------------------------------------
 
-SIZES = [1, 2, 7, 8, 9, 1000, elementwise.CHUNK - 1, elementwise.CHUNK, elementwise.CHUNK + 1, 2 * elementwise.CHUNK + 17, 5 * elementwise.CHUNK + 3]
+SIZES = [
+    1,
+    2,
+    7,
+    8,
+    9,
+    1000,
+    elementwise.CHUNK - 1,
+    elementwise.CHUNK,
+    elementwise.CHUNK + 1,
+    2 * elementwise.CHUNK + 17,
+    5 * elementwise.CHUNK + 3,
+]
 
 
 @pytest.mark.parametrize("n", SIZES)

@@ -81,7 +81,9 @@ def test_starts_and_posteriors_are_those_of_the_columns(loss: FocalLoss) -> None
         assert start.shape == (L,)
         expected = [column(loss, k).optimal_margin(labels[:, k], weight) for k in range(L)]
         assert_allclose(start, expected, rtol=1e-12)
-        assert_allclose(loss.predict_proba(start), np.average(labels.astype(np.float64), axis=0, weights=weight), rtol=1e-6)
+        assert_allclose(
+            loss.predict_proba(start), np.average(labels.astype(np.float64), axis=0, weights=weight), rtol=1e-6
+        )
     proba = np.random.default_rng(1).uniform(size=(20, L))
     assert_allclose(loss.predict_proba(loss.margin(proba)), proba, rtol=1e-9)
 
@@ -105,7 +107,9 @@ def test_parameters_by_label_are_values(loss: FocalLoss) -> None:
         assert duplicate == loss
         assert hash(duplicate) == hash(loss)
         labels, margins, _ = rows()
-        for left, right in zip(duplicate.gradient_hessian(labels, margins), loss.gradient_hessian(labels, margins), strict=True):
+        for left, right in zip(
+            duplicate.gradient_hessian(labels, margins), loss.gradient_hessian(labels, margins), strict=True
+        ):
             assert_array_equal(left, right)
 
 
@@ -126,7 +130,9 @@ def test_another_number_of_columns_is_refused() -> None:
         BY_LABEL.predict_proba(margins[:, :2])
     with pytest.raises(ValueError, match=r"^proba must have 3 columns"):
         BY_LABEL.margin([0.1, 0.2])
-    with pytest.raises(ValueError, match=r"^alpha must have one value for each label as gamma has, 3, got \(0.1, 0.2\)"):
+    with pytest.raises(
+        ValueError, match=r"^alpha must have one value for each label as gamma has, 3, got \(0.1, 0.2\)"
+    ):
         FocalLoss(GAMMA, [0.1, 0.2])
 
 

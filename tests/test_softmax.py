@@ -43,7 +43,12 @@ def test_derivatives_match_50_digit_reference(gamma: float, n_classes: int, dtyp
     references = [reference.class_row(tuple(map(float, row)), gamma, alpha) for row in margins]
     expected_loss = SoftmaxFocalLoss(n_classes, gamma, alpha, max_step=np.inf)
     exact_loss = SoftmaxFocalLoss(n_classes, gamma, alpha, "exact")
-    assert_allclose(expected_loss.predict_proba(margins), [list(map(float, r.posterior)) for r in references], rtol=1e-9, atol=1e-290)
+    assert_allclose(
+        expected_loss.predict_proba(margins),
+        [list(map(float, r.posterior)) for r in references],
+        rtol=1e-9,
+        atol=1e-290,
+    )
     for label in range(n_classes) if n_classes < 20 else (0, 7, 19):
         labels = np.full(len(margins), label)
         gradient, hessian = expected_loss.gradient_hessian(labels, margins)
@@ -94,8 +99,12 @@ def test_two_classes_are_focal_loss_of_the_difference(gamma: float, hessian: Any
     assert_allclose(gradient, np.stack([-slope, slope], axis=1), rtol=5e-6, atol=1e-9)
     scale = weights[:, np.newaxis] * 1e-6
     assert (np.abs(curvature - bend[:, np.newaxis]) <= scale + 5e-6 * np.abs(bend[:, np.newaxis])).all()
-    assert_allclose(two.predict_proba(margins)[:, 1], one.predict_proba(margins[:, 1].astype(np.float64) - margins[:, 0]), rtol=1e-9)
-    assert_allclose(two.value(labels, margins), one.value(labels, margins[:, 1].astype(np.float64) - margins[:, 0]), rtol=1e-9)
+    assert_allclose(
+        two.predict_proba(margins)[:, 1], one.predict_proba(margins[:, 1].astype(np.float64) - margins[:, 0]), rtol=1e-9
+    )
+    assert_allclose(
+        two.value(labels, margins), one.value(labels, margins[:, 1].astype(np.float64) - margins[:, 0]), rtol=1e-9
+    )
     start = two.optimal_margin(labels, weights)
     assert start[1] - start[0] == pytest.approx(one.optimal_margin(labels, weights), rel=1e-9)
 
@@ -139,7 +148,9 @@ def test_layout_and_byte_order_do_not_change_the_result(layout: str, dtype: str,
         assert left.flags.f_contiguous == (layout == "Fortran")
         assert_allclose(left, right, rtol=2e-6, atol=1e-12)
     assert loss.mean(*changed) == pytest.approx(loss.mean(labels, margins, weights), rel=1e-6)
-    assert loss.mean(labels, margins, weights) == pytest.approx(np.average(loss.value(labels, margins), weights=weights), rel=1e-6)
+    assert loss.mean(labels, margins, weights) == pytest.approx(
+        np.average(loss.value(labels, margins), weights=weights), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -168,7 +179,9 @@ def test_far_margins_give_limits(gamma: float, far: float) -> None:
                 for result in loss.gradient_hessian(np.full(4, label), np.array(margins, order=order)):  # type: ignore[call-overload]
                     assert np.isfinite(result).all()
             gradient, curvature = loss.gradient_hessian(np.full(4, label), margins.astype(np.float32))
-            assert_allclose(gradient[0], [0, 0, 0] if label == 0 else np.array([1, -1, 0] if label == 1 else [1, 0, -1]), atol=1e-6)
+            assert_allclose(
+                gradient[0], [0, 0, 0] if label == 0 else np.array([1, -1, 0] if label == 1 else [1, 0, -1]), atol=1e-6
+            )
             if hessian == "expected":
                 assert (curvature >= 0).all()
     proba = SoftmaxFocalLoss(3, gamma).predict_proba(margins)
@@ -249,7 +262,9 @@ def test_margins_of_least_expected_loss_map_to_the_class_probabilities(gamma: fl
             for k in range(n_classes - 1):
                 moved = np.zeros(n_classes)
                 moved[k] = step
-                found.append(truth @ (loss.value(classes, margins + moved) - loss.value(classes, margins - moved)) / (2 * step))
+                found.append(
+                    truth @ (loss.value(classes, margins + moved) - loss.value(classes, margins - moved)) / (2 * step)
+                )
             return np.array(found)
 
         best = minimize(mean, np.zeros(n_classes - 1), jac=slope, method="BFGS", options={"gtol": 1e-11}).x
@@ -260,7 +275,11 @@ def test_margins_of_least_expected_loss_map_to_the_class_probabilities(gamma: fl
 def test_gradients_sum_to_zero_at_the_optimal_margin(gamma: float) -> None:
     rng = np.random.default_rng(0)
     labels, weights = rng.choice(4, 3000, p=[0.001, 0.2, 0.3, 0.499]), rng.exponential(size=3000)
-    for loss in (SoftmaxFocalLoss(4, gamma), SoftmaxFocalLoss(4, gamma, uneven(4)), SoftmaxFocalLoss.balanced(labels, gamma)):
+    for loss in (
+        SoftmaxFocalLoss(4, gamma),
+        SoftmaxFocalLoss(4, gamma, uneven(4)),
+        SoftmaxFocalLoss.balanced(labels, gamma),
+    ):
         for weight in (None, weights):
             start = loss.optimal_margin(labels, weight)
             gradient, _ = loss.gradient_hessian(labels, np.tile(start, (3000, 1)), weight)
@@ -281,7 +300,9 @@ def test_classes_kept_divides_the_posterior() -> None:
     _, margins, _ = rows()
     loss, kept = SoftmaxFocalLoss(4, 2.0), np.array([1.0, 0.1, 0.5, 1.0])
     expected = loss.predict_proba(margins) / kept
-    assert_allclose(loss.predict_proba(margins, classes_kept=kept), expected / expected.sum(axis=1, keepdims=True), rtol=1e-9)
+    assert_allclose(
+        loss.predict_proba(margins, classes_kept=kept), expected / expected.sum(axis=1, keepdims=True), rtol=1e-9
+    )
 
 
 def test_absent_class_has_no_finite_start() -> None:

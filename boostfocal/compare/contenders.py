@@ -1,14 +1,14 @@
 """Who is compared, and the hyperparameters each may choose from."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from boostfocal import FocalLoss
+from boostfocal import FocalLoss, SoftmaxFocalLoss
+from boostfocal.objective import Objective
 
 Knob = Mapping[str, Any]
 
@@ -30,25 +30,39 @@ class Contender:
     knobs: Mapping[str, tuple[Any, ...]]
     custom: bool
 
-    def loss(self, knobs: Knob, labels: NDArray[Any]) -> FocalLoss | None:
+    def for_classes(self, n_classes: int) -> "Contender":
+        """Itself with the knobs that make sense for so many classes."""
+        if n_classes == 2:
+            return self
+        return replace(self, knobs={name: CLASS_ALPHAS if name == "alpha" else v for name, v in self.knobs.items()})
+
+    def loss(self, knobs: Knob, labels: NDArray[Any], n_classes: int) -> Objective | None:
         """Our objective at these knobs, or None for the engine's own log loss."""
         if not self.custom:
             return None
         gamma, alpha = knobs.get("gamma", 0.0), knobs["alpha"]
+        if n_classes > 2:
+            weights = None if alpha is None else class_weights(alpha, labels, n_classes)
+            return SoftmaxFocalLoss(n_classes, gamma, weights)
         return FocalLoss.balanced(labels, gamma) if alpha == "balanced" else FocalLoss(gamma, alpha)
 
-    def positive_weight(self, knobs: Knob, labels: NDArray[Any]) -> float | None:
-        """The weight of positive rows under log loss, or None."""
-        if "positive_weight" not in knobs:
-            return None
-        ratio = float((labels == 0).sum() / labels.sum())
-        return ratio if knobs["positive_weight"] == "n0/n1" else math.sqrt(ratio)
+    def weights(self, knobs: Knob, labels: NDArray[Any], n_classes: int) -> NDArray[np.float64] | None:
+        """The weight of each class's rows under log loss, or None."""
+        return class_weights(knobs["class_weight"], labels, n_classes) if "class_weight" in knobs else None
+
+
+def class_weights(kind: str, labels: NDArray[Any], n_classes: int) -> NDArray[np.float64]:
+    """Inverse class frequencies or their roots: 1 for negative rows, or 1 on average over the rows of K classes."""
+    counts = np.bincount(labels, minlength=n_classes)
+    weights = counts[0] / counts if kind == "balanced" else np.sqrt(counts[0] / counts)
+    return np.asarray(weights if n_classes == 2 else weights * counts.sum() / (weights @ counts))
 
 
 ALPHAS = (0.25, None, 0.75, "balanced")
+CLASS_ALPHAS = (None, "balanced", "sqrt(balanced)")
 
 LOG_LOSS = Contender("log loss", {"max_delta_step": (0, 1, 3)}, custom=False)
-WEIGHTED = Contender("weighted log loss", {"positive_weight": ("n0/n1", "sqrt(n0/n1)")}, custom=False)
+WEIGHTED = Contender("weighted log loss", {"class_weight": ("balanced", "sqrt(balanced)")}, custom=False)
 GAMMA_0 = Contender("gamma 0", {"alpha": ALPHAS}, custom=True)
 FOCAL = Contender("focal loss", {"gamma": (2.0, 1.0, 0.5, 3.0), "alpha": ALPHAS}, custom=True)
 CONTENDERS = (LOG_LOSS, WEIGHTED, GAMMA_0, FOCAL)

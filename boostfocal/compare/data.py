@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+MAX_CLASSES = 100  # a target of more distinct values is a quantity rather than a class
 LEAK_AUC = 0.99  # a single feature that ranks this well is more likely the target than a good feature
 
 
@@ -24,8 +25,12 @@ class Table:
     ----------
     features : DataFrame
         Numeric columns, and categorical ones of dtype category; missing values are NaN.
+    values : tuple of str
+        The target's values: (the others, the positive one), or all of K classes, the most frequent first.
     labels : ndarray of int8 of shape (n,)
-        1 for the positive class.
+        Position in `values`.
+    binary : bool
+        Whether one value counts as positive and the rest as negative.
     time : ndarray of shape (n,) or None
         Numbers or datetime64.
     group : ndarray of int of shape (n,) or None
@@ -36,12 +41,33 @@ class Table:
 
     name: str
     target: str
-    positive: str
+    values: tuple[str, ...]
+    binary: bool
     features: pd.DataFrame
     labels: NDArray[np.int8]
     time: NDArray[Any] | None
     group: NDArray[np.int64] | None
     notes: list[str]
+
+    @property
+    def positive(self) -> str:
+        """The value that counts as positive, of a binary target."""
+        return self.values[1]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What to call the rows of each class."""
+        return ("negative", "positive") if self.binary else tuple(f"{self.target} = {value}" for value in self.values)
+
+    @property
+    def outcome(self) -> str:
+        """How many rows of which class there are, in words."""
+        counts = np.bincount(self.labels, minlength=len(self.values))
+        if self.binary:
+            share = counts[1] / self.labels.size
+            return f"{counts[1]:,} positive ({share:.2%}: {self.target} = {self.positive})"
+        listed = ", ".join(f"{value} {count:,}" for value, count in zip(self.values, counts, strict=True))
+        return f"{len(self.values)} classes of {self.target} ({listed})"
 
     @property
     def categorical(self) -> list[int]:
@@ -110,9 +136,10 @@ def prepare(
     frame : DataFrame
         One row an observation. Not modified.
     target : str
-        A column of two distinct values.
+        A column of two distinct values, or of up to 100 classes.
     positive : str, optional
-        The target value that counts as positive. By default 1 or True if there, else the rarer one.
+        The target value that counts as positive, the others as negative. By default, of two values, 1 or
+        True if there, else the rarer one.
     time, group : str, optional
         Columns that order the rows and name their entity. They are not features.
     drop : sequence of str
@@ -121,7 +148,7 @@ def prepare(
     Raises
     ------
     DataError
-        For a missing or duplicate column, a target that is not binary, and features that are
+        For a missing or duplicate column, a target of one value or too many, and features that are
         constant, all missing, or of a type that no engine takes.
     """
     _refuse_duplicates(list(frame.columns))
@@ -138,13 +165,14 @@ def prepare(
                     f"{option} must be a column of {name}, got {column!r}; there are {_list(frame.columns)}"
                 )
     notes: list[str] = []
-    labels, positive_label = _labels(frame[target], target, positive, notes)
+    labels, values = _labels(frame[target], target, positive, notes)
+    binary = positive is not None or len(values) == 2
     role = {column for columns in wanted.values() for column in columns if column is not None}
     features = frame.drop(columns=list(role))
     if features.shape[1] == 0:
         raise DataError(f"{name} must have at least one feature beside {_list(sorted(role))}")
     features = _features(features)
-    leaks = [column for column in features if _ranks_alone(features[column], labels)]
+    leaks = [column for column in features if _gives_away(features[column], labels)]
     if leaks:
         notes.append(
             f"almost gives the target away on its own (AUC above {LEAK_AUC}): {_list(leaks)}; "
@@ -153,7 +181,8 @@ def prepare(
     return Table(
         name=name,
         target=target,
-        positive=positive_label,
+        values=values,
+        binary=binary,
         features=features,
         labels=labels,
         time=None if time is None else _time(frame[time], time),
@@ -164,14 +193,18 @@ def prepare(
 
 def _labels(
     column: "pd.Series[Any]", target: str, positive: str | None, notes: list[str]
-) -> tuple[NDArray[np.int8], str]:
+) -> tuple[NDArray[np.int8], tuple[str, ...]]:
     if column.isna().any():
         raise DataError(f"--target {target!r} must not be missing in any row, got {int(column.isna().sum())} missing")
     counts = column.value_counts()
-    if len(counts) != 2:
+    if not 2 <= len(counts) <= MAX_CLASSES:
         seen = "one class only" if len(counts) == 1 else f"{len(counts)} distinct values"
-        raise DataError(f"--target {target!r} must have two distinct values, got {seen}: {_list(counts.index)}")
+        accepted = f"two to {MAX_CLASSES} distinct values"
+        raise DataError(f"--target {target!r} must have {accepted}, got {seen}: {_list(counts.index)}")
     by_text = {str(value): value for value in counts.index}
+    if positive is None and len(counts) > 2:
+        codes = column.map({value: code for code, value in enumerate(counts.index)})
+        return codes.to_numpy(dtype=np.int8), tuple(by_text)
     if positive is None:
         ones = [text for text in ("1", "True", "1.0") if text in by_text]
         positive = ones[0] if ones else str(counts.index[-1])
@@ -179,7 +212,8 @@ def _labels(
             notes.append(f"{positive!r}, the rarer value of {target!r}, counts as positive; --positive chooses another")
     if positive not in by_text:
         raise DataError(f"--positive must be a value of {target!r}, got {positive!r}; there are {_list(by_text)}")
-    return (column == by_text[positive]).to_numpy(dtype=np.int8), positive
+    others = [text for text in by_text if text != positive]
+    return (column == by_text[positive]).to_numpy(dtype=np.int8), (" or ".join(others), positive)
 
 
 def _features(features: pd.DataFrame) -> pd.DataFrame:
@@ -204,6 +238,14 @@ def _features(features: pd.DataFrame) -> pd.DataFrame:
                 f"feature {column!r} must be numbers or text, got {values.dtype}; derive numbers from it, or --drop it"
             )
     return pd.DataFrame(result, copy=False)
+
+
+def _gives_away(feature: "pd.Series[Any]", labels: NDArray[np.int8]) -> bool:
+    """Whether the feature alone tells every class from the rest almost perfectly."""
+    classes = np.unique(labels)
+    if classes.size > 2 and feature.nunique() <= MAX_CLASSES:  # a code of the classes need not be in order
+        feature = feature.astype("category")
+    return all(_ranks_alone(feature, (labels == k).astype(np.int8)) for k in classes[1:])
 
 
 def _ranks_alone(feature: "pd.Series[Any]", labels: NDArray[np.int8]) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .contenders import CONTENDERS
 from .run import Result
-from .scores import Score, calibration_bins
+from .scores import Score, against_rest, calibration_bins
 from .summary import Summary
 
 INK = "#010203"  # stands for the page's text colour
@@ -29,15 +29,15 @@ Array = NDArray[Any]
 
 
 def precision_recall(results: Sequence[Result], labels: Array) -> str:
-    """Precision at each recall, the mean over splits, for each contender; one panel an engine."""
+    """Precision at each recall, the mean over splits and classes, for each contender; one panel an engine."""
     from sklearn.metrics import precision_recall_curve
 
     recall_grid = np.linspace(0.01, 1, 100)  # at recall 0 precision is 1 by convention, which says nothing
 
     def draw(ax: Axes, own: Sequence[Result], contender: str) -> None:
         curves = []
-        for result in own:
-            precision, recall, _ = precision_recall_curve(labels[result.test], result.proba)
+        for one in (one for result in own for one in against_rest(labels[result.test], result.proba)):
+            precision, recall, _ = precision_recall_curve(*one)
             # of the thresholds that reach a recall, the best precision
             best = np.maximum.accumulate(precision)[::-1]
             curves.append(best[np.searchsorted(recall[::-1], recall_grid).clip(max=best.size - 1)])
@@ -47,15 +47,15 @@ def precision_recall(results: Sequence[Result], labels: Array) -> str:
 
 
 def reliability(results: Sequence[Result], labels: Array) -> str:
-    """Share of positives against probability, over the test rows of all splits, in bins of equal size.
+    """Share of positives against probability, over the test rows of all splits and classes, in bins of equal size.
 
     On logarithmic axes, since most probabilities of a rare class are small; bins without a positive are
     not shown.
     """
 
     def draw(ax: Axes, own: Sequence[Result], contender: str) -> None:
-        truth = np.concatenate([labels[result.test] for result in own])
-        proba = np.concatenate([result.proba for result in own])
+        pairs = [one for result in own for one in against_rest(labels[result.test], result.proba)]
+        truth, proba = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
         mean, share, _ = calibration_bins(truth, proba)
         shown = (share > 0) & (mean > 0)
         ax.loglog(mean[shown], share[shown], color=COLORS[contender], marker="o", markersize=3.5, label=contender)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import numpy as np
 from jinja2 import Environment, StrictUndefined
 from rich import box
 from rich.table import Table as TerminalTable
@@ -128,9 +129,12 @@ def describe(table: Table) -> dict[str, Any]:
     return {
         "name": table.name,
         "rows": int(table.labels.size),
-        "positives": int(table.labels.sum()),
         "target": table.target,
-        "positive": table.positive,
+        "outcome": table.outcome,
+        "classes": dict(
+            zip(table.values, np.bincount(table.labels, minlength=len(table.values)).tolist(), strict=True)
+        ),
+        "positive": table.positive if table.binary else None,
         "features": int(table.features.shape[1]),
         "categorical": len(table.categorical),
     }

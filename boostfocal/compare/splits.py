@@ -37,17 +37,17 @@ def make_splits(table: Table, *, folds: int, repeats: int, gap: str | None, seed
     Raises
     ------
     DataError
-        If a part would have fewer than 5 positive or negative rows.
+        If a part would have fewer than 5 rows of a class.
     """
     if repeats > 1 and table.time is not None:
         raise DataError(f"--repeats must be 1 with --time, got {repeats}: the windows of time are not random")
     if gap is not None and table.time is None:
         raise DataError(f"--gap needs --time, got {gap!r}")
-    for label, count in (("positive", int(table.labels.sum())), ("negative", int((table.labels == 0).sum()))):
+    for name, count in _counts(table, table.labels):
         # a test fold holds 1/folds of them, inner validation 1/INNER_FOLDS of the rest
         needed = int(np.ceil(MIN_POSITIVES * max(folds, INNER_FOLDS * folds / (folds - 1))))
         if count < needed:
-            raise DataError(f"{table.name} must have at least {needed} {label} rows for {folds} folds, got {count}")
+            raise DataError(f"{table.name} must have at least {needed} {name} rows for {folds} folds, got {count}")
     rows = np.arange(table.labels.size)
     result = []
     for repeat in range(repeats):
@@ -59,6 +59,11 @@ def make_splits(table: Table, *, folds: int, repeats: int, gap: str | None, seed
     for number, split in enumerate(result):
         _check(table, split, number)
     return result
+
+
+def _counts(table: Table, labels: NDArray[Any]) -> list[tuple[str, int]]:
+    counts = np.bincount(labels, minlength=len(table.values)).tolist()
+    return list(zip(table.class_names, counts, strict=True))[::-1]  # the rare ones first
 
 
 def _parts(
@@ -122,9 +127,9 @@ def _gap(gap: str | None, time: NDArray[Any]) -> Any:
 def _check(table: Table, split: Split, number: int) -> None:
     for part in ("fit", "validation", "test"):
         labels = table.labels[getattr(split, part)]
-        for label, count in (("positive", int(labels.sum())), ("negative", int((labels == 0).sum()))):
+        for name, count in _counts(table, labels):
             if count < MIN_POSITIVES:
                 raise DataError(
-                    f"split {number + 1} has {count} {label} rows to {part}, {MIN_POSITIVES} are needed: "
+                    f"split {number + 1} has {count} {name} rows to {part}, {MIN_POSITIVES} are needed: "
                     "use fewer --folds, a shorter --gap, or more data"
                 )

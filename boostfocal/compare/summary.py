@@ -67,7 +67,7 @@ class Summary:
         return find(self.differences, engine, contender, reference, figure)
 
 
-def summarize(results: Sequence[Result], splits: Sequence[Split], options: Options) -> Summary:
+def summarize(results: Sequence[Result], splits: Sequence[Split], options: Options, n_classes: int = 2) -> Summary:
     """Put the results of whole splits together."""
     if not results:
         raise ValueError("results must hold at least one whole split, got none")
@@ -75,7 +75,7 @@ def summarize(results: Sequence[Result], splits: Sequence[Split], options: Optio
     table = {(r.engine, r.contender, r.split): r for r in results}
     numbers = sorted({result.split for result in results})
     test_share = float(np.mean([splits[n].test.size / splits[n].train.size for n in numbers]))
-    figures = scores(options.k)
+    figures = scores(options.k, n_classes)
 
     def values(engine: Engine, contender: str, figure: str) -> NDArray[np.float64]:
         return np.array([table[engine, contender, number].figures[figure] for number in numbers])
@@ -146,11 +146,12 @@ def _on_focal_loss(engine: Engine, differences: Sequence[Difference], score: Sco
 def _on_probabilities(engine: Engine, rows: Sequence[Row]) -> str:
     here = [row for row in rows if row.engine == engine]
     best = min(here, key=lambda row: row.figures["log_loss"])
-    worst = max(here, key=lambda row: row.figures["calibration_error"])
+    closest, furthest = (by(here, key=lambda row: row.figures["calibration_error"]) for by in (min, max))
     return (
-        f"{engine}: the probabilities of {best.contender} are best (log loss {best.figures['log_loss']:.4f}, "
-        f"calibration error {best.figures['calibration_error']:.4f}); those of {worst.contender} are furthest "
-        f"from the true rates (calibration error {worst.figures['calibration_error']:.4f})."
+        f"{engine}: {best.contender} has the best log loss ({best.figures['log_loss']:.4f}); the probabilities of "
+        f"{closest.contender} are closest to the true rates (calibration error "
+        f"{closest.figures['calibration_error']:.4f}), those of {furthest.contender} furthest from them "
+        f"({furthest.figures['calibration_error']:.4f})."
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from boostfocal import FocalLoss
+from boostfocal.objective import Objective
 
 from .contenders import Engine
 
@@ -20,6 +20,7 @@ class Data:
 
     matrix: NDArray[np.float32]
     labels: NDArray[np.int8]
+    n_classes: int
     categorical: list[int]
 
 
@@ -29,16 +30,14 @@ class Job:
 
     engine: Engine
     parameters: dict[str, Any]
-    loss: FocalLoss | None
-    positive_weight: float | None
+    loss: Objective | None
+    class_weights: NDArray[np.float64] | None
     rounds: int
     threads: int
     seed: int
 
     def weights(self, labels: NDArray[Any]) -> NDArray[np.float32] | None:
-        if self.positive_weight is None:
-            return None
-        return np.where(labels == 1, np.float32(self.positive_weight), np.float32(1))
+        return None if self.class_weights is None else self.class_weights.astype(np.float32)[labels]
 
 
 @dataclass(frozen=True)
@@ -74,16 +73,21 @@ def _xgboost(job: Job, data: Data, rows: NDArray[Any], validation: NDArray[Any] 
     stop: dict[str, Any] = {}
     if validation is not None:
         stop = {"evals": [(dataset(validation, train_set), "validation")], "early_stopping_rounds": PATIENCE}
+    if data.n_classes > 2:
+        parameters["num_class"] = data.n_classes
     if job.loss is None:
-        parameters["objective"] = "binary:logistic"
+        parameters["objective"] = "binary:logistic" if data.n_classes == 2 else "multi:softprob"
     else:
-        parameters |= {"base_score": job.loss.optimal_margin(data.labels[rows]), "disable_default_eval_metric": 1}
+        start = np.asarray(job.loss.optimal_margin(data.labels[rows])).tolist()
+        parameters |= {"base_score": start, "disable_default_eval_metric": 1}
         stop |= {"obj": job.loss, "custom_metric": job.loss.metric}
     booster = xgboost.train(parameters, train_set, job.rounds, verbose_eval=False, **stop)
     best = booster.best_iteration + 1 if validation is not None else job.rounds
 
     def predict(matrix: NDArray[np.float32]) -> NDArray[np.float64]:
-        scores = booster.predict(xgboost.DMatrix(matrix, **options), iteration_range=(0, best))
+        scores = booster.predict(
+            xgboost.DMatrix(matrix, **options), iteration_range=(0, best), output_margin=job.loss is not None
+        )
         return np.asarray(scores, np.float64) if job.loss is None else job.loss.predict_proba(scores)
 
     return Fitted(predict, best)
@@ -92,15 +96,17 @@ def _xgboost(job: Job, data: Data, rows: NDArray[Any], validation: NDArray[Any] 
 def _lightgbm(job: Job, data: Data, rows: NDArray[Any], validation: NDArray[Any] | None) -> Fitted:
     import lightgbm
 
-    start = 0.0 if job.loss is None else job.loss.optimal_margin(data.labels[rows])
+    start: Any = 0.0 if job.loss is None else job.loss.optimal_margin(data.labels[rows])
+    own = {"objective": "binary"} if data.n_classes == 2 else {"objective": "multiclass"}
+    classes = {} if data.n_classes == 2 else {"num_class": data.n_classes}
     parameters = {
         "num_threads": job.threads, "seed": job.seed, "verbosity": -1, "deterministic": True, "force_row_wise": True,
-        "objective": "binary" if job.loss is None else job.loss, **job.parameters,
+        **(own if job.loss is None else {"objective": job.loss}), **classes, **job.parameters,
     }  # fmt: skip
 
     def dataset(chosen: NDArray[Any], reference: Any = None) -> Any:
         labels = data.labels[chosen]
-        begin = None if job.loss is None else np.full(chosen.size, start)
+        begin = None if job.loss is None else np.broadcast_to(start, (chosen.size, *np.shape(start)))
         return lightgbm.Dataset(
             data.matrix[chosen], labels, weight=job.weights(labels), reference=reference, init_score=begin,
             categorical_feature=data.categorical, params={"verbosity": -1, "num_threads": job.threads},

@@ -15,8 +15,23 @@ from numpy.typing import NDArray
 
 from . import lanes, threads
 from .lanes import (
-    LARGEST, ONE, TINY, ZERO, Rows, bits, compiled, copy_to, exp, inlined, is_plain, join, log_total, maximum, minimum,
-    suspect, where,
+    LARGEST,
+    ONE,
+    TINY,
+    ZERO,
+    Rows,
+    bits,
+    compiled,
+    copy_to,
+    exp,
+    inlined,
+    is_plain,
+    join,
+    log_total,
+    maximum,
+    minimum,
+    suspect,
+    where,
 )  # fmt: skip
 
 BLOCK = 128  # rows
@@ -190,10 +205,8 @@ def _kernel(formula: str, gamma: float | None) -> Kernel:
                 cancels, thirds = (top == number) & (top != row[LABEL + i]), row[THIRDS + i] * row[RATIO + i]
                 gradient, hessian = other_derivatives(pull, curve, r, where(cancels, thirds, ONE - r))
                 gradient = where(own, -pull, gradient)
-                if expected:
-                    hessian = maximum(c[HESSIAN + i], abs(gradient) * per_step)
-                else:
-                    hessian = where(own, curve, hessian)
+                bounded = maximum(c[HESSIAN + i], abs(gradient) * per_step)
+                hessian = bounded if expected else where(own, curve, hessian)
                 gradient *= row[WEIGHT + i]
                 hessian *= row[WEIGHT + i]
                 c[GRADIENT + i] = gradient
