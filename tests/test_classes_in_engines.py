@@ -138,6 +138,21 @@ def test_booster_update_gives_the_margins_of_train() -> None:
     assert_allclose(model.predict(x, raw_score=True) + start, lightgbm_native(loss, x, y, None, start)(x), atol=1e-6)
 
 
+def test_cv_reports_a_falling_focal_loss() -> None:
+    xgb, lgb = pytest.importorskip("xgboost"), pytest.importorskip("lightgbm")
+    x, y = data()
+    loss = SoftmaxFocalLoss(K)
+    start = loss.optimal_margin(y)
+    parameters = {**XGB, "num_class": K, "base_score": start.tolist()}
+    table = xgb.cv(parameters, xgb.DMatrix(x, y), ROUNDS, nfold=3, obj=loss, custom_metric=loss.metric, as_pandas=False)
+    rows = lgb.Dataset(x, y, init_score=np.tile(start, (y.size, 1)))
+    folds = lgb.cv({**LGB, "num_class": K, "objective": loss}, rows, ROUNDS, nfold=3, feval=loss.metric)
+    at_start = loss.mean(y, np.tile(start, (y.size, 1)))
+    for history in (table["test-focal-mean"], folds["valid focal-mean"]):
+        assert len(history) == ROUNDS
+        assert at_start > history[0] > history[5] > 0
+
+
 def metrics(loss: SoftmaxFocalLoss) -> list[Metric]:
     return [loss.metric, LogLoss(loss), Brier(loss), MacroAveragePrecision(loss)]
 

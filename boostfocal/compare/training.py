@@ -106,7 +106,7 @@ def _lightgbm(job: Job, data: Data, rows: NDArray[Any], validation: NDArray[Any]
 
     def dataset(chosen: NDArray[Any], reference: Any = None) -> Any:
         labels = data.labels[chosen]
-        begin = None if job.loss is None else np.broadcast_to(start, (chosen.size, *np.shape(start)))
+        begin = None if job.loss is None else np.full((chosen.size, *np.shape(start)), start)
         return lightgbm.Dataset(
             data.matrix[chosen], labels, weight=job.weights(labels), reference=reference, init_score=begin,
             categorical_feature=data.categorical, params={"verbosity": -1, "num_threads": job.threads},

@@ -32,9 +32,9 @@ from .lanes import (
     minimum,
     suspect,
     where,
-)  # fmt: skip
+)
 
-BLOCK = 128  # rows
+BLOCK = 256  # rows
 QUARTER = np.float32(LARGEST / 4)
 PIECE = 65536  # elements that are copied at once where the kernel cannot take them as they are
 
@@ -46,10 +46,9 @@ PACE_TOP, SURPLUS_TOP, TOTAL, SURPLUS_SUM = OWN_SHIFT, OWN_E, OWN_WEIGHT, THIRDS
 SHIFT, E, CLASS_CURVE, ETA, SURPLUS = (BLOCK * i for i in range(5))
 GRADIENT, HESSIAN = SHIFT, CLASS_CURVE  # likewise
 
-Kernel = Callable[..., bool]
-
-
 COMPILED = (0.0, 1.0, 2.0)  # gammas that get a kernel of their own: it takes two seconds to make and saves a sixth
+
+Kernel = Callable[..., bool]
 
 
 @inlined
