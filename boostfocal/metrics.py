@@ -295,6 +295,22 @@ class CardPrecision(RankingMetric):
         return float(np.mean(precisions))
 
 
+def calibration_bins(
+    labels: NDArray[Any], proba: NDArray[np.float64], bins: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Mean probability, share of positives and number of rows in bins of about equal numbers of rows.
+
+    Rows of one probability stay in one bin, so there may be fewer.
+    """
+    edges = np.unique(np.quantile(proba, np.arange(1, bins) / bins))
+    index = np.searchsorted(edges, proba, side="left")
+    rows = np.bincount(index)
+    used = rows > 0
+    mean = np.bincount(index, proba)[used] / rows[used]
+    share = np.bincount(index, labels)[used] / rows[used]
+    return mean, share, rows[used]
+
+
 def _codes(name: str, column: ArrayLike) -> NDArray[np.intp]:
     try:
         return np.unique(np.asarray(column), return_inverse=True)[1]

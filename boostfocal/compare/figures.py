@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from boostfocal.metrics import calibration_bins
+
 from .contenders import CONTENDERS
 from .run import Result
-from .scores import Score, against_rest, calibration_bins
+from .scores import ECE_BINS, Score, against_rest
 from .summary import Summary
 
 INK = "#010203"  # stands for the page's text colour
@@ -56,7 +58,7 @@ def reliability(results: Sequence[Result], labels: Array) -> str:
     def draw(ax: Axes, own: Sequence[Result], contender: str) -> None:
         pairs = [one for result in own for one in against_rest(labels[result.test], result.proba)]
         truth, proba = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
-        mean, share, _ = calibration_bins(truth, proba)
+        mean, share, _ = calibration_bins(truth, proba, ECE_BINS)
         shown = (share > 0) & (mean > 0)
         ax.loglog(mean[shown], share[shown], color=COLORS[contender], marker="o", markersize=3.5, label=contender)
         ax.axline((0.1, 0.1), (1, 1), color=INK, linewidth=0.6, linestyle=(0, (4, 4)))

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from boostfocal.metrics import PrecisionAtK
+from boostfocal.metrics import PrecisionAtK, calibration_bins
 
 ECE_BINS = 10  # of equal numbers of rows; equal widths would put nearly all rows of a rare class in one
 
@@ -60,27 +60,11 @@ def brier(labels: NDArray[Any], proba: NDArray[np.float64]) -> float:
     return float(np.mean((proba - labels) ** 2))
 
 
-def calibration_bins(
-    labels: NDArray[Any], proba: NDArray[np.float64], bins: int = ECE_BINS
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Mean probability, share of positives and number of rows in bins of about equal numbers of rows.
-
-    Rows of one probability stay in one bin, so there may be fewer.
-    """
-    edges = np.unique(np.quantile(proba, np.arange(1, bins) / bins))
-    index = np.searchsorted(edges, proba, side="left")
-    rows = np.bincount(index)
-    used = rows > 0
-    mean = np.bincount(index, proba)[used] / rows[used]
-    share = np.bincount(index, labels)[used] / rows[used]
-    return mean, share, rows[used]
-
-
 def expected_calibration_error(labels: NDArray[Any], proba: NDArray[np.float64]) -> float:
     """Mean distance of probability and share of positives over the bins, weighted by rows."""
     errors = []
     for one in against_rest(labels, proba):
-        mean, share, rows = calibration_bins(*one)
+        mean, share, rows = calibration_bins(*one, ECE_BINS)
         errors.append(np.average(np.abs(mean - share), weights=rows))
     return float(np.mean(errors))
 
