@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 
+from .decisions import cost_threshold, daily_alerts
 from .focal import FocalLoss
 from .metrics import (
     AveragePrecision,
@@ -26,4 +27,6 @@ __all__ = [
     "PrecisionAtK",
     "RecallAtPrecision",
     "SoftmaxFocalLoss",
+    "cost_threshold",
+    "daily_alerts",
 ]

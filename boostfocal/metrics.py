@@ -258,13 +258,8 @@ class CardPrecision(RankingMetric):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "k", validation.count("k", self.k))
-        card, day = (_codes(name, getattr(self, name)) for name in ("card", "day"))
-        if np.ndim(self.card) != 1 or np.shape(self.card) != np.shape(self.day) or card.size == 0:
-            raise ValueError(
-                f"card and day must have one shape (n,), got {np.shape(self.card)} and {np.shape(self.day)}"
-            )
-        object.__setattr__(self, "card", card)
-        object.__setattr__(self, "day", day)
+        object.__setattr__(self, "card", validation.codes("card", self.card))
+        object.__setattr__(self, "day", validation.codes("day", self.day, self.card.size))
 
     @property
     def name(self) -> str:
@@ -309,13 +304,6 @@ def calibration_bins(
     mean = np.bincount(index, proba)[used] / rows[used]
     share = np.bincount(index, labels)[used] / rows[used]
     return mean, share, rows[used]
-
-
-def _codes(name: str, column: ArrayLike) -> NDArray[np.intp]:
-    try:
-        return np.unique(np.asarray(column), return_inverse=True)[1]
-    except TypeError as error:
-        raise TypeError(f"{name} must be values of one kind that can be ordered, got {error}") from error
 
 
 def _weights(sample_weight: ArrayLike | None, y: ArrayLike) -> NDArray[Any] | None:

@@ -70,6 +70,17 @@ def weights(values: ArrayLike | None, labels: NDArray[Any]) -> NDArray[Any] | No
     return None if values is None else column("sample_weight", values, labels.shape[0])
 
 
+def codes(name: str, values: ArrayLike, n_rows: int | None = None) -> NDArray[np.intp]:
+    """Values of any one kind that can be ordered, as numbers from 0 in their order."""
+    result = np.asarray(values)
+    if result.ndim != 1 or result.size != (n_rows or result.size) or result.size == 0:
+        raise ValueError(f"{name} must have shape ({n_rows or 'n'},), one for each row, got shape {result.shape}")
+    try:
+        return np.unique(result, return_inverse=True)[1]
+    except TypeError as error:
+        raise TypeError(f"{name} must be values of one kind that can be ordered, got {error}") from error
+
+
 def check_values(
     labels: NDArray[Any] | None = None, margins: NDArray[Any] | None = None, weights: NDArray[Any] | None = None
 ) -> None:
@@ -77,10 +88,14 @@ def check_values(
     if labels is not None:
         _refuse("y", labels, ~((labels >= 0) & (labels <= 1)), "in [0, 1]")
     if margins is not None:
-        _refuse("margin", margins, np.isnan(margins), "numbers, not NaN")
+        check_not_nan("margin", margins)
     if weights is not None:
         largest = np.finfo(np.float32).max
         _refuse("sample_weight", weights, ~((weights >= 0) & (weights <= largest)), f"in [0, {largest:.1e}]")
+
+
+def check_not_nan(name: str, values: NDArray[Any]) -> None:
+    _refuse(name, values, np.isnan(values), "numbers, not NaN")
 
 
 def check_classes(labels: NDArray[Any], n_classes: int | None = None) -> None:

@@ -375,8 +375,8 @@ def test_cards_that_cannot_be_ordered_are_refused() -> None:
         (lambda: RecallAtPrecision(1.1), "precision must be .*1.1"),
         (lambda: RecallAtPrecision(float("nan")), "precision must be .*nan"),
         (lambda: CardPrecision(0, [1], [1]), "k must be .*0"),
-        (lambda: CardPrecision(1, [1, 2], [1]), r"card and day must .*\(2,\) and \(1,\)"),
-        (lambda: CardPrecision(1, [], []), r"card and day must .*\(0,\)"),
+        (lambda: CardPrecision(1, [1, 2], [1]), r"day must have shape \(2,\).*\(1,\)"),
+        (lambda: CardPrecision(1, [], []), r"card must have shape \(n,\).*\(0,\)"),
     ],
 )
 def test_metric_parameters_out_of_range_are_refused(make: Any, message: str) -> None:

@@ -1,0 +1,86 @@
+"""Alerts from probabilities: the threshold against brute force, the daily budget against a loop over days."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from boostfocal import CardPrecision, cost_threshold, daily_alerts
+
+costs = st.floats(0.01, 1000)
+
+
+@given(costs, costs, st.floats(-100, 0), st.floats(-100, 0), st.floats(0, 1))
+def test_alerting_from_the_threshold_on_costs_least(fp: float, fn: float, tp: float, tn: float, p: float) -> None:
+    threshold = cost_threshold(fp, fn, true_positive=tp, true_negative=tn)
+    assert 0 < threshold < 1
+    alerted, passed = p * tp + (1 - p) * fp, p * fn + (1 - p) * tn
+    assert abs(alerted - passed) < 1e-9 * (fp + fn - tp - tn) or (p >= threshold) == (alerted < passed)
+
+
+def test_costs_may_be_by_row() -> None:
+    amounts = np.array([45.0, 495.0])
+    assert_allclose(cost_threshold(5, amounts), [0.1, 0.01])
+    assert_allclose(cost_threshold(np.array([5, 5]), amounts, true_positive=[-5, 5]), [5 / 55, 5 / 495])
+    assert isinstance(cost_threshold(10, 190), float)
+
+
+def by_loop(score: np.ndarray, day: np.ndarray, budget: int, card: np.ndarray) -> np.ndarray:
+    alerted = np.zeros(score.size, bool)
+    for today in np.unique(day):
+        cards: list[Any] = []
+        for row in sorted(np.flatnonzero(day == today), key=lambda row: (-score[row], row)):
+            if card[row] not in cards and len(cards) < budget:
+                cards.append(card[row])
+        alerted |= (day == today) & np.isin(card, cards)
+    return alerted
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("budget", [1, 3, 1000])
+@pytest.mark.parametrize("ties", [False, True])
+def test_daily_alerts_match_a_loop_over_days(seed: int, budget: int, ties: bool) -> None:
+    rng = np.random.default_rng(seed)
+    score, day, card = rng.normal(size=200), rng.integers(0, 7, 200), rng.integers(0, 20, 200)
+    score = np.round(score) if ties else score
+    assert_array_equal(daily_alerts(score, day, budget, card=card), by_loop(score, day, budget, card))
+    assert_array_equal(daily_alerts(score, day, budget), by_loop(score, day, budget, np.arange(200)))
+    names = np.array([f"card {number:02d}" for number in card])
+    dates = np.datetime64("2024-01-01") + day
+    assert_array_equal(daily_alerts(score, dates, budget, card=names), by_loop(score, day, budget, card))
+
+
+def test_the_first_days_alerts_are_those_that_card_precision_counts() -> None:
+    rng = np.random.default_rng(0)
+    score, card, fraud = rng.normal(size=300), rng.integers(0, 60, 300), rng.random(300) < 0.1
+    day = np.zeros(300)
+    alerted = daily_alerts(score, day, 10, card=card)
+    assert np.unique(card[alerted]).size == 10
+    found = np.isin(np.unique(card[alerted]), card[fraud]).mean()
+    assert CardPrecision(10, card, day).score(fraud, score) == pytest.approx(found)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: cost_threshold(0, 5), ValueError, "false_positive must cost more than true_negative, got 0 and 0"),
+        (
+            lambda: cost_threshold(5, [3, 1], true_positive=2),
+            ValueError,
+            "false_negative must .* got 1 and 2 at index 1",
+        ),
+        (lambda: cost_threshold(np.nan, 5), ValueError, "false_positive must be a finite number"),
+        (lambda: cost_threshold("5", 5), TypeError, "false_positive must be numbers"),
+        (lambda: cost_threshold([1, 2], [1, 2, 3]), ValueError, r"costs by row must have one shape"),
+        (lambda: daily_alerts([0.1], [0, 1], 1), ValueError, r"day must have shape \(1,\)"),
+        (lambda: daily_alerts([0.1], [0], 0), ValueError, "budget must be a whole number of at least 1, got 0"),
+        (lambda: daily_alerts([np.nan], [0], 1), ValueError, "margin must be numbers|score must be numbers"),
+        (lambda: daily_alerts([0.1], [0], 1, card=[1, 2]), ValueError, r"card must have shape \(1,\)"),
+    ],
+)
+def test_wrong_input_is_refused(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match="^" + message):
+        call()
