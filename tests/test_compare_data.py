@@ -77,6 +77,20 @@ def test_a_target_of_several_values_has_classes_the_most_frequent_first() -> Non
     assert prepared.outcome == "3 classes of fraud (b 30, c 20, a 10)"
 
 
+@pytest.mark.parametrize("values", [np.float32([0.1, 1 / 3, 1e20]), ["a'b", 'c "d"', "é"], [3, 7, -1], [0.5, 1.0, 2.0]])
+def test_the_winners_code_names_classes_of_any_type(values: list[object]) -> None:
+    column = pd.Series(values, dtype=getattr(values, "dtype", None)).repeat(20).reset_index(drop=True)
+    prepared = data.prepare("t", frame().assign(fraud=column), "fraud")
+    np.testing.assert_array_equal(column.astype(str).map(list(prepared.values).index), prepared.labels)
+    chosen = data.prepare("t", frame().assign(fraud=column), "fraud", positive=prepared.values[2])
+    np.testing.assert_array_equal(chosen.labels, prepared.labels == 2)
+
+
+def test_unused_categories_are_no_classes() -> None:
+    column = pd.Series(pd.Categorical(["no", "yes"] * 30, categories=["no", "yes", "perhaps"]))
+    assert data.prepare("t", frame().assign(fraud=column), "fraud").binary
+
+
 def test_one_of_several_values_may_be_positive_against_the_rest() -> None:
     values = np.repeat(["a", "b", "c"], [10, 30, 20])
     prepared = data.prepare("t", frame().assign(fraud=values), "fraud", positive="c")

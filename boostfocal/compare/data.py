@@ -196,24 +196,24 @@ def _labels(
 ) -> tuple[NDArray[np.int8], tuple[str, ...]]:
     if column.isna().any():
         raise DataError(f"--target {target!r} must not be missing in any row, got {int(column.isna().sum())} missing")
-    counts = column.value_counts()
+    texts = column.astype(str)  # as the winner's code has them
+    counts = texts.value_counts()
     if not 2 <= len(counts) <= MAX_CLASSES:
         seen = "one class only" if len(counts) == 1 else f"{len(counts)} distinct values"
         accepted = f"two to {MAX_CLASSES} distinct values"
         raise DataError(f"--target {target!r} must have {accepted}, got {seen}: {_list(counts.index)}")
-    by_text = {str(value): value for value in counts.index}
-    if positive is None and len(counts) > 2:
-        codes = column.map({value: code for code, value in enumerate(counts.index)})
-        return codes.to_numpy(dtype=np.int8), tuple(by_text)
+    found = tuple(str(text) for text in counts.index)
+    if positive is None and len(found) > 2:
+        return texts.map(found.index).to_numpy(dtype=np.int8), found
     if positive is None:
-        ones = [text for text in ("1", "True", "1.0") if text in by_text]
-        positive = ones[0] if ones else str(counts.index[-1])
+        ones = [text for text in ("1", "True", "1.0") if text in found]
+        positive = ones[0] if ones else found[-1]
         if not ones:
             notes.append(f"{positive!r}, the rarer value of {target!r}, counts as positive; --positive chooses another")
-    if positive not in by_text:
-        raise DataError(f"--positive must be a value of {target!r}, got {positive!r}; there are {_list(by_text)}")
-    others = [text for text in by_text if text != positive]
-    return (column == by_text[positive]).to_numpy(dtype=np.int8), (" or ".join(others), positive)
+    if positive not in found:
+        raise DataError(f"--positive must be a value of {target!r}, got {positive!r}; there are {_list(found)}")
+    others = [text for text in found if text != positive]
+    return (texts == positive).to_numpy().astype(np.int8), (" or ".join(others), positive)
 
 
 def _features(features: pd.DataFrame) -> pd.DataFrame:
