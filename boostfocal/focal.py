@@ -331,7 +331,7 @@ def _quiet_log_odds(margins: Any, *parameters: Any) -> Any:
 
 def _coerced_gamma(value: Any) -> tuple[float | Pair | tuple[Pair, ...], bool]:
     """Gamma as the loss keeps it, and whether there is one for each label."""
-    if not isinstance(value, (tuple, list, np.ndarray)):
+    if not _is_sequence(value):
         return _gamma(value), False
     pairs = [tuple(row) if isinstance(row, (tuple, list, np.ndarray)) else row for row in value]
     if isinstance(value, np.ndarray) and value.ndim == 1:
@@ -349,11 +349,15 @@ def _coerced_gamma(value: Any) -> tuple[float | Pair | tuple[Pair, ...], bool]:
 def _coerced_alpha(value: Any) -> float | tuple[float, ...] | None:
     if value is None:
         return None
-    if isinstance(value, (tuple, list, np.ndarray)):
+    if _is_sequence(value):
         if np.ndim(value) != 1 or len(value) == 0:
             raise ValueError(f"alpha must be {ALPHA}, or one for each of several labels, got {value!r}")
         return tuple(_alpha(one) for one in value)
     return _alpha(value)
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
 def _gamma(value: Any) -> float:

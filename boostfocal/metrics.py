@@ -160,6 +160,11 @@ class RankingMetric(Metric):
     """A metric of one binary label, which depends on the margins' order alone."""
 
     def score(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        if np.ndim(margin) > 1:
+            raise ValueError(
+                f"margin must have shape (n,) for {self.name}, got shape {np.shape(margin)}; "
+                "of several classes or labels MacroAveragePrecision is the mean"
+            )
         labels = validation.column("y", y)
         margins = validation.like("margin", margin, labels, "y")
         weights = validation.weights(sample_weight, labels)

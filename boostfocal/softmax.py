@@ -10,7 +10,7 @@ from . import validation
 from .kernels import rows
 from .objective import Float32s, Float64s, Hessian, Objective, Rows, effective_counts, float64, positive_total
 
-ALPHA = "None or one number in [1e-30, 1e30] for each class"
+ALPHA = "None or one number in [1e-15, 1e15] for each class"
 LARGEST = 1e300  # margins are cut here, so that infinite ones give limits and not NaN
 
 
@@ -23,8 +23,10 @@ class SoftmaxFocalLoss(Objective):
     .. math:: FL(p) = -a_y (1 - p)^\gamma \log p.
 
     It is used as `FocalLoss` is: the object is the objective, ``loss.metric`` its metric. Native
-    training needs the parameter ``num_class``; the scikit-learn classes find it themselves. XGBoost then
-    takes the objective's link for that of its own softmax: ask it for ``output_margin=True``.
+    training needs the parameter ``num_class`` (and LightGBM's ``Booster.update`` the objective "none"); the
+    scikit-learn classes find it themselves from three classes on, while for two `FocalLoss` is the loss to
+    give them. XGBoost then takes the objective's link for that of its own softmax: ask it for
+    ``output_margin=True``.
 
     The gradient is exact, and the Hessian the diagonal of the expected (or exact) one, with factor 1.
     XGBoost's own softmax doubles that diagonal and LightGBM's multiplies it by K / (K - 1). So with
@@ -42,7 +44,7 @@ class SoftmaxFocalLoss(Objective):
     gamma : float, default 2.0
         Focusing parameter, in [0, 1000].
     alpha : array_like of shape (K,) or None, default None
-        Weight of each class, in [1e-30, 1e30]; None weighs all 1. (One number for all would only scale
+        Weight of each class, in [1e-15, 1e15]; None weighs all 1. (One number for all would only scale
         the loss.)
     hessian : {"expected", "exact"}, default "expected"
         The expected Hessian is averaged over labels drawn from the posterior; it is never negative. The
@@ -71,7 +73,7 @@ class SoftmaxFocalLoss(Objective):
             if np.shape(self.alpha) != (n_classes,):
                 raise ValueError(f"alpha must be {ALPHA}, {n_classes} of them, got {self.alpha!r}")
             values: Any = self.alpha
-            alpha = tuple(validation.number("alpha", value, ALPHA, 1e-30, 1e30, closed="[]") for value in values)
+            alpha = tuple(validation.number("alpha", value, ALPHA, 1e-15, 1e15, closed="[]") for value in values)
             object.__setattr__(self, "alpha", alpha)
         self._check_newton()
 
@@ -299,7 +301,8 @@ class SoftmaxFocalLoss(Objective):
         margins = validation.array("margin", margin)
         if margins.shape[-1:] != (self.n_classes,):
             raise ValueError(
-                f"margin must have {self.n_classes} columns, one for each class, got shape {margins.shape}"
+                f"margin must have {self.n_classes} columns, one for each class, got shape {margins.shape}; "
+                f"an engine gives them if its num_class is {self.n_classes}"
             )
         return margins
 
@@ -346,9 +349,10 @@ class SoftmaxFocalLoss(Objective):
             with np.errstate(divide="ignore"):
                 return np.reshape(np.log(others) - log_q, np.shape(level))
 
-        even = self._log_posterior_at(np.full_like(log_eta, -np.log(n_classes - 1)), weights)
-        levels = np.where(possible, even - log_eta, np.nan)  # at which a class has p = 1 / K
-        low, high = np.nanmin(levels, axis=1) - 1, np.nanmax(levels, axis=1) + np.log(n_classes) + 1
+        # at which level a class has p = 1 / k, for the k classes that are possible: the level is between those
+        alike = np.broadcast_to(-np.log(possible.sum(axis=1, keepdims=True) - 1), log_eta.shape)
+        levels = np.where(possible, self._log_posterior_at(alike, weights) - log_eta, np.nan)
+        low, high = np.nanmin(levels, axis=1) - 1, np.nanmax(levels, axis=1) + 1
         level = find_root(surplus, (low, high), args=(np.arange(n),)).x
         return np.asarray(rows.sides(log_odds(level, np.arange(n)))[2])
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -229,6 +230,21 @@ def test_the_winners_code_runs_for_several_classes(classes_csv, compared_classes
         np.testing.assert_array_equal(scope["y"], table.labels)
         assert probability.shape == (table.labels.size, 3)
         assert scores.average_precision(table.labels, probability) > 0.55
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("suffix", [".csv", ".csv.parquet"])
+def test_the_winners_code_runs_with_names_that_engines_refuse(tmp_path: Path, engine: Any, suffix: str) -> None:
+    path = tmp_path / f"odd{suffix}"
+    frame = make_frame(400).rename(columns={"a": 'a "1", [b] < {c}: d', "b": "x:1"}).drop(columns="day")
+    frame.to_csv(path, index=False) if suffix == ".csv" else frame.to_parquet(path)
+    table = data.prepare(path.name, data.read(path), "fraud", positive="yes")
+    parts = splits.make_splits(table, folds=2, repeats=1, gap=None, seed=0)
+    results = run.compare(table, parts, (engine,), run.Options(1, 5, "log_loss", 10, 0))
+    for result in results[:4]:
+        scope: dict[str, object] = {}
+        exec(snippet.winner_code(table, path, result), scope)
+        assert np.shape(scope["probability"]) == (400,)
 
 
 def test_command_compares_several_classes_and_writes_its_page(classes_csv: Path, tmp_path: Path) -> None:

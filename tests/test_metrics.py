@@ -360,6 +360,11 @@ def test_weights_that_leave_no_positive_row_are_refused(metric: Metric) -> None:
         metric.score([0, 1], [0.0, 1.0], [1, 0])
 
 
+def test_a_ranking_metric_of_several_columns_names_the_macro_average() -> None:
+    with pytest.raises(ValueError, match=r"^margin must have shape \(n,\) .* MacroAveragePrecision"):
+        AveragePrecision().score([0, 1], [[0.0, 1.0], [1.0, 0.0]])
+
+
 def test_cards_that_cannot_be_ordered_are_refused() -> None:
     with pytest.raises(TypeError, match="card must be values of one kind"):
         CardPrecision(1, [None, "a"], [1, 1])

