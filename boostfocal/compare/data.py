@@ -202,7 +202,7 @@ def _labels(
     if column.isna().any():
         raise DataError(f"--target {target!r} must not be missing in any row, got {int(column.isna().sum())} missing")
     texts = column.astype(str)  # as the winner's code has them
-    counts = texts.value_counts()
+    counts = texts.value_counts().sort_index().sort_values(ascending=False, kind="stable")
     if not 2 <= len(counts) <= MAX_CLASSES:
         seen = "one class only" if len(counts) == 1 else f"{len(counts)} distinct values"
         accepted = f"two to {MAX_CLASSES} distinct values"
