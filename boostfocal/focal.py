@@ -184,7 +184,10 @@ class FocalLoss(Objective):
     # --- probabilities and margins --------------------------------------------------------------
 
     def log_odds(self, margin: ArrayLike, *, negatives_kept: float = 1.0) -> Float64s:
-        """Log odds of the positive class: the logit of `predict_proba`, exact in both tails."""
+        """Log odds of the positive class: the logit of `predict_proba`, exact in both tails.
+
+        Parameters, shape and errors are those of `predict_proba`; infinite margins give infinite log odds.
+        """
         margins = validation.array("margin", margin)
         self._check_shape("margin", margins)
         validation.check_values(margins=margins)

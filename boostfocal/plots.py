@@ -202,7 +202,7 @@ def _of_one_label(loss: FocalLoss) -> FocalLoss:
 
 
 def _gammas(gammas: Sequence[float]) -> list[float]:
-    return [FocalLoss(gamma).gamma for gamma in gammas]  # type: ignore[misc]
+    return [validation.number("gamma", gamma, "a number in [0, 1000]", 0, 1000, closed="[]") for gamma in gammas]
 
 
 def _gamma_label(gamma: float) -> str:

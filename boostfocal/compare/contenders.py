@@ -42,6 +42,8 @@ class Contender:
             return None
         gamma, alpha = knobs.get("gamma", 0.0), knobs["alpha"]
         if n_classes > 2:
+            if alpha == "balanced":
+                return SoftmaxFocalLoss.balanced(labels, gamma, n_classes=n_classes)
             weights = None if alpha is None else class_weights(alpha, labels, n_classes)
             return SoftmaxFocalLoss(n_classes, gamma, weights)
         return FocalLoss.balanced(labels, gamma) if alpha == "balanced" else FocalLoss(gamma, alpha)

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import lanes, threads
-from .lanes import ONE, Rows, bits, compiled, copy_to, in_halves, is_plain, join, suspect
+from .lanes import ONE, Rows, bits, compiled, copy_to, in_halves, is_plain, join, order, suspect
 from .rows import RowParameters
 
 CHUNK = 65536  # rows that are copied to a buffer at once: it stays in the second-level cache
@@ -113,7 +112,7 @@ def _run(
     `parameters` are those of each column, or of all.
     """
     labels, margins, weights = inputs
-    out = [np.empty(margins.shape, np.float32, order=_order(margins)) for _ in range(n_out)]
+    out = [np.empty(margins.shape, np.float32, order=order(margins)) for _ in range(n_out)]
     columns = [_as_columns(array) for array in (labels, margins, *out)]
     if len(parameters) == 1 and weights is None:
         columns = _as_one(columns)
@@ -166,10 +165,6 @@ def _constants(parameters: RowParameters) -> tuple[float, float] | None:
     return gammas if all(map(in_halves, gammas)) else None
 
 
-def _order(array: Rows) -> Any:
-    return "F" if array.flags.f_contiguous else "C"
-
-
 def _as_columns(array: Rows) -> Rows:
     return array.reshape(-1, 1) if array.ndim == 1 else array
 
@@ -203,8 +198,8 @@ def gradient_hessian(
 
 
 def losses(
-    labels: Rows, margins: Rows, weights: Rows | None, parameters: tuple[RowParameters, ...], in_engine: bool = False
+    labels: Rows, margins: Rows, weights: Rows | None, parameters: tuple[RowParameters, ...]
 ) -> tuple[NDArray[np.float32], bool]:
     """Weighted loss of each element, and whether to look for a bad value."""
-    (values,), found = _run("values", (labels, margins, weights), parameters, (), 1, in_engine)
+    (values,), found = _run("values", (labels, margins, weights), parameters, (), 1, in_engine=False)
     return values, found

@@ -172,6 +172,11 @@ def is_plain(rows: Rows, *dtypes: type[np.floating[Any]]) -> bool:
     return any(rows.dtype == dtype for dtype in dtypes) and contiguous and rows.flags.writeable
 
 
+def order(array: Rows) -> Any:
+    """The memory order of a result that goes beside `array`."""
+    return "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+
+
 def copy_to(lanes: Rows, rows: Rows) -> None:
     """Copy numbers of any type; float64 margins beyond float32 become infinite, which is their limit."""
     with np.errstate(over="ignore", invalid="ignore"):

@@ -30,6 +30,7 @@ from .lanes import (
     log_total,
     maximum,
     minimum,
+    order,
     suspect,
     where,
 )
@@ -268,7 +269,7 @@ def _run(
         if is_plain(margins, margin_type):
             z, z_start = margins, part.start
         else:
-            z, z_start = _copied(margins[part], margin_type, _order(margins)), 0
+            z, z_start = _copied(margins[part], margin_type, order(margins)), 0
         return kernel(y, z, z_start, w, class_weights, *scalars, out[0], out[-1], part.start)
 
     plain = is_plain(labels, np.float32) and is_plain(margins, margin_type)
@@ -278,12 +279,8 @@ def _run(
     return threads.run(lambda: work, n, step, n_threads)
 
 
-def _order(margins: Rows) -> Any:
-    return "F" if margins.flags.f_contiguous and not margins.flags.c_contiguous else "C"
-
-
-def _copied(rows: Rows, dtype: type[np.floating[Any]], order: Any = "C") -> Rows:
-    result = np.empty(rows.shape, dtype, order)
+def _copied(rows: Rows, dtype: type[np.floating[Any]], layout: Any = "C") -> Rows:
+    result = np.empty(rows.shape, dtype, layout)
     copy_to(result, rows)
     return result
 
@@ -303,7 +300,7 @@ def gradient_hessian(
     Labels and sample weights have shape (n,), margins (n, K); `weights` are the classes'.
     """
     formula = "gradient_exact" if exact else "gradient_expected"
-    gradient, hessian = (np.empty(margins.shape, np.float32, _order(margins)) for _ in range(2))
+    gradient, hessian = (np.empty(margins.shape, np.float32, order(margins)) for _ in range(2))
     inputs = (labels, margins, sample_weight)
     found = _run(formula, inputs, weights, gamma, max_step, [gradient, hessian], in_engine)
     return gradient, hessian, found
