@@ -193,7 +193,7 @@ class FocalLoss(Objective):
         validation.check_values(margins=margins)
         accepted = "a number in (0, 1]"
         kept = validation.number("negatives_kept", negatives_kept, accepted, 0, 1, closed="]")
-        return np.asarray(self._log_odds(float64(margins)) + np.log(kept))[()]
+        return np.asarray(self._log_eta(float64(margins)) + np.log(kept))[()]
 
     def predict_proba(self, margin: ArrayLike, *, negatives_kept: float = 1.0) -> Float64s:
         """Probability of the positive class: the posterior eta(z) = A / (A + B).
@@ -237,7 +237,7 @@ class FocalLoss(Objective):
         ndarray of float64, of the same shape
         """
         labels, margins = self._labels_and_margins(y, margin)
-        log_odds = self._log_odds(float64(margins))
+        log_odds = self._log_eta(float64(margins))
         with np.errstate(invalid="ignore"):  # infinite margins: what is not chosen may be 0 * inf
             positive = np.where(labels > 0, labels * np.logaddexp(0, -log_odds), 0)
             negative = np.where(labels < 1, (1 - labels) * np.logaddexp(0, log_odds), 0)
@@ -270,7 +270,7 @@ class FocalLoss(Objective):
         inner = np.isfinite(target)
         goal = np.where(inner, target, 0.0)
         # log_odds is increasing with slope above 1/2, which bounds the root
-        reach = 2 * (np.abs(goal) + np.abs(self._log_odds(np.zeros_like(goal)))) + 1
+        reach = 2 * (np.abs(goal) + np.abs(self._log_eta(np.zeros_like(goal)))) + 1
         parameters = [np.broadcast_to(np.asarray(values, np.float64), goal.shape) for values in self._by_label]
         with np.errstate(invalid="ignore"):  # the ends may be infinite: their signs still bracket
             root = find_root(
@@ -310,7 +310,8 @@ class FocalLoss(Objective):
         weight0, weight1, gamma0, gamma1 = np.array(self._parameters).T if self._n_labels else self._parameters[0]
         return weight0, weight1, gamma0, gamma1
 
-    def _log_odds(self, margins: Any) -> Any:
+    def _log_eta(self, margins: Any) -> Any:
+        """Log odds of the posterior, by array operations alone."""
         log_odds = _quiet_log_odds(margins, *self._by_label)
         return np.where(np.isinf(margins), margins, log_odds)
 

@@ -310,9 +310,12 @@ class SoftmaxFocalLoss(Objective):
         """log eta, up to a constant of each row."""
         margins = self._margins(margin)
         validation.check_values(margins=margins)
+        return np.asarray(self._log_eta(float64(margins)))
+
+    def _log_eta(self, margins: Any) -> Any:
+        """`_log_posterior` by array operations alone."""
         with np.errstate(under="ignore"):
-            log_eta = rows.log_posterior(*_sides(float64(margins)), self._weights, self.gamma)
-        return np.asarray(log_eta)
+            return rows.log_posterior(*_sides(margins), self._weights, self.gamma)
 
     def _solve(self, log_eta: Float64s) -> Float64s:
         """Log probabilities of the softmax whose posterior is exp(log_eta), of shape (n, K), for gamma > 0.

@@ -340,8 +340,12 @@ def test_wrong_input_ends_with_status_2_and_says_what_is_accepted(
 
 def test_ctrl_c_reports_the_splits_that_are_finished(csv: Path, tmp_path: Path) -> None:
     out = tmp_path / "r.json"
+    # a job started in the background of a script ignores SIGINT, and so would the process: take it up again
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from boostfocal.cli import app; app()"
+    )
     command = [
-        sys.executable, "-m", "boostfocal", "compare", str(csv), "--target", "fraud", "--folds", "5", "--repeats", "50",
+        sys.executable, "-c", program, "compare", str(csv), "--target", "fraud", "--folds", "5", "--repeats", "50",
         "--trials", "1", "--rounds", "20", "--engine", "lightgbm", "--json", str(out),
     ]  # fmt: skip
     process = subprocess.Popen(

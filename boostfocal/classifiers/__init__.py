@@ -1,0 +1,1 @@
+"""The scikit-learn classifiers of both engines with focal loss inside, and their files."""

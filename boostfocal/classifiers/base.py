@@ -1,0 +1,245 @@
+"""What the classifiers of both engines share: labels, the choice of the loss, probabilities, recalibration, files."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
+
+from .. import validation
+from ..focal import FocalLoss
+from ..objective import Float64s
+from ..posterior import Loss, Posterior
+from ..softmax import SoftmaxFocalLoss
+from . import files
+
+PARAMETERS = ("focal_gamma", "focal_alpha", "focal_hessian", "focal_max_step", "classes_kept")
+"""Ours, among the parent's parameters."""
+
+ALPHA = 'None, "balanced", one positive number for each class, or of two classes the weight of the second in (0, 1)'
+
+Setting = float | str | ArrayLike | Mapping[Any, float] | None
+
+
+class FocalClassifier:
+    """The part of a classifier that is not the engine's.
+
+    Subclasses are classifiers of an engine with the parameters `PARAMETERS`.
+    """
+
+    focal_gamma: Any
+    focal_alpha: Setting
+    focal_hessian: Any
+    focal_max_step: float
+    classes_kept: Setting
+
+    posterior_: Posterior
+    start_: float | Float64s
+
+    # --- fitted ----------------------------------------------------------------------------------
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """Labels of the classes, in the order of the columns of `predict_proba`."""
+        if not hasattr(self, "_labels"):
+            raise AttributeError(f"{type(self).__name__} has no classes before fit")
+        return self._labels
+
+    @property
+    def loss_(self) -> Loss:
+        """The loss that the model was trained with."""
+        return self.posterior_.loss
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "posterior_"):
+            raise NotFittedError(f"This {type(self).__name__} is not fitted yet: call fit or load_model first")
+
+    # --- before the engine -----------------------------------------------------------------------
+
+    def _start_fit(self, y: Any, sample_weight: Any, previous: "FocalClassifier | None") -> NDArray[np.intp]:
+        """Take the labels, choose the loss and the starting margin; the classes as numbers from 0."""
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        labels = column_or_1d(y, warn=True)
+        if isinstance(labels, np.ndarray) and labels.dtype.kind in "fc" and not np.isfinite(labels).all():
+            raise ValueError("y must be classes, got an Input y that contains NaN or infinity")
+        check_classification_targets(labels)
+        if previous is not None:
+            self._labels = previous._labels
+            codes = self._encode("y", labels)
+            self.posterior_ = Posterior.of_sample(self._continued(previous, codes, sample_weight), self._kept())
+            self.start_ = previous.start_
+            return codes
+        self._labels, codes = np.unique(labels, return_inverse=True)
+        if self._labels.size < 2:
+            raise ValueError(f"y must have two classes or more, got one class: {self._labels[0]!r}")
+        loss = self._loss(codes, sample_weight)
+        start = loss.optimal_margin(codes, sample_weight)
+        if not np.isfinite(start).all():
+            raise ValueError("sample_weight must be above 0 for a row of every class of y")
+        self.posterior_, self.start_ = Posterior.of_sample(loss, self._kept()), start
+        return codes
+
+    def _encode(self, name: str, labels: Any) -> NDArray[np.intp]:
+        """Labels as numbers from 0; those that training did not see are refused."""
+        values = column_or_1d(labels)
+        try:
+            codes = np.searchsorted(self._labels, values)
+            known = self._labels[np.minimum(codes, self._labels.size - 1)] == values
+        except TypeError:
+            known = np.zeros(values.size, bool)
+        if not np.all(known):
+            raise ValueError(
+                f"{name} must be labels of the classes {self._labels.tolist()}, got {values[np.argmin(known)]!r}"
+            )
+        return np.asarray(codes)
+
+    def _loss(self, codes: NDArray[np.intp], sample_weight: Any) -> Loss:
+        n_classes, alpha = self._labels.size, self._alpha()
+        newton: Any = {"hessian": self.focal_hessian, "max_step": self.focal_max_step}
+        balanced = isinstance(alpha, str)
+        if n_classes > 2:
+            if balanced:
+                return SoftmaxFocalLoss.balanced(codes, self.focal_gamma, sample_weight=sample_weight, **newton)
+            if isinstance(alpha, float):
+                raise ValueError(f"focal_alpha must be {ALPHA}; got {alpha!r} for {n_classes} classes")
+            return SoftmaxFocalLoss(n_classes, self.focal_gamma, alpha, **newton)
+        if balanced:
+            return FocalLoss.balanced(codes, self.focal_gamma, sample_weight=sample_weight, **newton)
+        if isinstance(alpha, np.ndarray):
+            alpha = float(alpha[1] / alpha.sum())
+        return FocalLoss(self.focal_gamma, alpha, **newton)  # type: ignore[arg-type]
+
+    def _alpha(self) -> float | str | Float64s | None:
+        """focal_alpha, or the engine's own class weights, which are the same under another name."""
+        weights = {name: value for name, value in self._class_weights().items() if value is not None}
+        if len(weights) + (self.focal_alpha is not None) > 1:
+            given = [*(["focal_alpha"] if self.focal_alpha is not None else []), *weights]
+            raise ValueError(f"only one of {', '.join(given)} may be given: they all weigh the classes")
+        for name, value in weights.items():
+            return self._by_class(name, value, missing=1.0)
+        alpha = self.focal_alpha
+        if isinstance(alpha, str) or np.isscalar(alpha):
+            if alpha == "balanced":
+                return "balanced"
+            return validation.number("focal_alpha", alpha, ALPHA, 0, 1)
+        return None if alpha is None else self._by_class("focal_alpha", alpha, missing=None)
+
+    def _class_weights(self) -> dict[str, Any]:
+        """The parent's parameters that weigh classes, as one weight per class, a mapping, or "balanced"."""
+        raise NotImplementedError
+
+    def _by_class(self, name: str, value: Any, missing: float | None) -> Any:
+        """A setting with one number for each class, in their order."""
+        if isinstance(value, str):
+            if value != "balanced":
+                raise ValueError(f'{name} must be "balanced" or one positive number for each class, got {value!r}')
+            return value
+        if isinstance(value, Mapping):
+            unknown = [key for key in value if key not in self._labels]
+            absent = [label for label in self._labels.tolist() if label not in value]
+            if unknown or (absent and missing is None):
+                raise ValueError(f"{name} must have the classes {self._labels.tolist()} as keys, got {list(value)}")
+            value = [value.get(label, missing) for label in self._labels.tolist()]
+        numbers = validation.array(name, value).astype(np.float64)
+        if numbers.shape != self._labels.shape or not (np.isfinite(numbers) & (numbers > 0)).all():
+            raise ValueError(f"{name} must be one positive number for each of {self._labels.tolist()}, got {value!r}")
+        return numbers
+
+    def _kept(self) -> Float64s | None:
+        kept = self.classes_kept
+        if kept is None:
+            return None
+        if np.isscalar(kept):
+            if self._labels.size > 2:
+                raise ValueError(f"classes_kept must be one share for each of {self._labels.tolist()}, got {kept!r}")
+            kept = [kept, 1.0]
+        shares: Float64s = self._by_class("classes_kept", kept, missing=1.0)
+        if (shares > 1).any():
+            raise ValueError(f"classes_kept must be shares in (0, 1], got {self.classes_kept!r}")
+        return shares
+
+    def _continued(self, previous: "FocalClassifier", codes: NDArray[np.intp], sample_weight: Any) -> Loss:
+        """The loss of the model that is continued, which must be the one that is set."""
+        loss = previous.loss_
+        if self.focal_alpha == "balanced" or "balanced" in self._class_weights().values():
+            return loss  # of the frequencies that it was first trained on
+        asked = self._loss(codes, sample_weight)
+        if asked != loss:
+            raise ValueError(f"the model to continue was trained with {loss!r}, but this classifier has {asked!r}")
+        return loss
+
+    # --- predictions -----------------------------------------------------------------------------
+
+    def _margin(self, X: Any, **options: Any) -> NDArray[Any]:  # noqa: N803
+        """Raw scores of the engine, the start included."""
+        raise NotImplementedError
+
+    def _decide(self, margin: ArrayLike) -> NDArray[Any]:
+        return np.asarray(self._labels[np.argmax(self.posterior_.predict_proba(margin), axis=1)])
+
+    # --- staying right ---------------------------------------------------------------------------
+
+    def recalibrate(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, slope: bool = True  # noqa: N803
+    ) -> Self:
+        """Fit the posterior's slope and bias to recent labels; the trees stay as they are.
+
+        The log odds of `predict_proba` are scaled and shifted so that the labels are most likely: the mean
+        probability becomes the share of each class in `y`, and overconfidence is taken back. Margins, and the
+        order of the rows of a binary model, do not change. It may be repeated, and is saved with the model.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+            Rows that the model was not trained on, sampled as they come where it is used.
+        y : array_like of shape (n,)
+            Their labels; every class must be among them.
+        sample_weight : array_like of shape (n,), optional
+        slope : bool, default True
+            False fits only the shift: for few labels, or a change of nothing but the classes' frequencies.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For labels of no class or of fewer classes, and scores that separate the classes without error or
+            rank them worse than chance.
+        """
+        self._check_fitted()
+        self.posterior_ = self.posterior_.recalibrated(self._encode("y", y), self._margin(X), sample_weight, slope=slope)
+        self._note()
+        return self
+
+    # --- files -----------------------------------------------------------------------------------
+
+    def _note(self) -> None:
+        """Write the state into the booster, if the engine keeps such notes."""
+
+    def _state(self) -> dict[str, Any]:
+        """What the engine's own file does not hold, as JSON values."""
+        return {
+            "format": files.FORMAT,
+            "classes": files.labels_to_json(self._labels),
+            "start": np.asarray(self.start_).tolist(),
+            **self.posterior_.to_dict(),
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        """Take the labels and the loss from a file's state, also as the parameters of another fit."""
+        values = dict(state)
+        self._labels = files.labels_from_json(values.pop("classes"))
+        start = values.pop("start")
+        self.posterior_ = Posterior.from_dict({k: v for k, v in values.items() if k in files.POSTERIOR_KEYS})
+        self.start_ = np.array(start, np.float64) if isinstance(start, list) else float(start)
+        loss = self.loss_
+        if self._labels.size != self.posterior_.n_classes or np.size(start) not in (1, self._labels.size):
+            raise ValueError(f"the classes {self._labels.tolist()} are not those of {loss!r}")
+        self.focal_gamma, self.focal_alpha = loss.gamma, loss.alpha
+        self.focal_hessian, self.focal_max_step = loss.hessian, loss.max_step

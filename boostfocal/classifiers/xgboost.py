@@ -1,0 +1,348 @@
+"""FocalXGBClassifier: XGBoost's scikit-learn classifier, trained with focal loss."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
+from typing import Any, Self
+
+import numpy as np
+import xgboost as xgb
+from numpy.typing import ArrayLike, NDArray
+
+from .. import engines
+from ..metrics import Metric
+from ..objective import Hessian
+from . import base, files, metrics
+
+OWN_OBJECTIVES = (None, "binary:logistic", "multi:softprob", "multi:softmax")
+"""What an XGBClassifier has there by itself."""
+
+
+class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: ignore[misc]
+    """`xgboost.XGBClassifier` with focal loss: true probabilities, the optimal start, metrics that are right.
+
+    It takes every parameter of `XGBClassifier` but `objective` and `base_score`, which it sets itself, and
+    is used in the same way. Two classes are trained with `FocalLoss`, more with `SoftmaxFocalLoss`.
+    `predict_proba` is the class posterior, which undoes alpha; `predict` its most probable class;
+    `decision_function` the margin.
+
+    Parameters
+    ----------
+    focal_gamma : float or (float, float), default 1.0
+        Focusing parameter; of two classes also one for the first and one for the second. 0 is cross-entropy.
+    focal_alpha : float, "balanced", array_like or mapping of one number per class, or None, default None
+        Weight of the classes: a number is that of the second of two, in (0, 1), the first having the rest.
+        "balanced" is the inverse of the classes' (weighted) frequencies. `scale_pos_weight` is taken for the
+        second class's weight where the first has 1.
+    focal_hessian : {"expected", "exact"}, default "expected"
+    focal_max_step : float, default 10.0
+        See `FocalLoss`.
+    classes_kept : float, array_like or mapping of one share per class, or None, default None
+        Share of each class's rows that were kept for training, in (0, 1]; a number is that of the first of
+        two. `predict_proba` is then that of the population. Metrics in training are of the rows as they are.
+    **kwargs
+        Parameters of `XGBClassifier`. `eval_metric` may name XGBoost's metrics and ours, each computed from
+        the true probabilities, or be callables (labels, probabilities), or metrics of this package.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (K,)
+        Labels, which may be of any kind; in the order of the columns of `predict_proba`.
+    loss_ : FocalLoss or SoftmaxFocalLoss
+    posterior_ : Posterior
+        What turns margins into probabilities.
+    start_ : float, or ndarray of shape (K,)
+        The starting margin. It is inside the booster.
+    """
+
+    def __init__(
+        self,
+        *,
+        focal_gamma: Any = 1.0,
+        focal_alpha: base.Setting = None,
+        focal_hessian: Hessian = "expected",
+        focal_max_step: float = 10.0,
+        classes_kept: base.Setting = None,
+        objective: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(objective=objective, **kwargs)
+        self.focal_gamma = focal_gamma
+        self.focal_alpha = focal_alpha
+        self.focal_hessian = focal_hessian
+        self.focal_max_step = focal_max_step
+        self.classes_kept = classes_kept
+
+    def get_xgb_params(self) -> dict[str, Any]:
+        """The booster's parameters: without ours, and without those that we set."""
+        left_out = {*base.PARAMETERS, "objective", "base_score", "scale_pos_weight", "eval_metric"}
+        return {name: value for name, value in super().get_xgb_params().items() if name not in left_out}
+
+    def fit(
+        self,
+        X: Any,  # noqa: N803
+        y: Any,
+        *,
+        sample_weight: ArrayLike | None = None,
+        base_margin: ArrayLike | None = None,
+        eval_set: Sequence[tuple[Any, Any]] | None = None,
+        verbose: bool | int | None = True,
+        xgb_model: "xgb.Booster | str | FocalXGBClassifier | None" = None,
+        sample_weight_eval_set: Sequence[ArrayLike] | None = None,
+        base_margin_eval_set: Sequence[ArrayLike] | None = None,
+        feature_weights: ArrayLike | None = None,
+    ) -> Self:
+        """Fit to labels of any kind; the parameters are those of `XGBClassifier.fit`.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+            Also pandas, sparse, with missing values and categories, as XGBoost takes it.
+        y : array_like of shape (n,)
+            Labels of two classes or more.
+        sample_weight : array_like of shape (n,), optional
+        base_margin : array_like of shape (n,) or (n, K), optional
+            A starting margin for each row in place of the optimal constant one. It is not in the model:
+            predictions want theirs.
+        eval_set : sequence of (X, y), optional
+            Validation sets; labels that `y` does not have are refused.
+        verbose : bool or int
+        xgb_model : FocalXGBClassifier, its booster, or path of its file, optional
+            A model to continue, with its classes, loss and start.
+        sample_weight_eval_set, base_margin_eval_set : sequence of array_like, optional
+            For each of `eval_set`.
+        feature_weights : array_like of shape (n_features,), optional
+
+        Returns
+        -------
+        self
+        """
+        self._refuse()
+        previous = _previous(xgb_model)
+        codes = self._start_fit(y, sample_weight, previous)
+        self.n_classes_ = self._labels.size
+        several = self.n_classes_ > 2
+        parameters = self.get_xgb_params() | {"disable_default_eval_metric": 1}
+        if several:
+            parameters["num_class"] = self.n_classes_
+        if previous is None:  # XGBoost keeps it; given again it would shift the trees there are
+            start = np.zeros_like(self.start_) if base_margin is not None else np.asarray(self.start_)
+            parameters["base_score"] = start.tolist()
+        with xgb.config_context(verbosity=self.verbosity or xgb.get_config()["verbosity"]):
+            shared = {
+                "missing": self.missing, "enable_categorical": self.enable_categorical,
+                "feature_types": self.feature_types,
+                "feature_weights": feature_weights if feature_weights is not None else self.feature_weights,
+            }  # fmt: skip
+            train = self._create_dmatrix(
+                ref=None, data=X, label=codes, weight=sample_weight, base_margin=base_margin, group=None, qid=None, **shared
+            )
+            evals = []
+            for i, (X_eval, y_eval) in enumerate(eval_set or []):  # noqa: N806
+                weight = None if sample_weight_eval_set is None else sample_weight_eval_set[i]
+                margin = None if base_margin_eval_set is None else base_margin_eval_set[i]
+                if X_eval is X and y_eval is y and weight is sample_weight and margin is base_margin:
+                    evals.append((train, f"validation_{i}"))
+                    continue
+                labels = self._encode(f"eval_set[{i}]", y_eval)
+                held_out = self._create_dmatrix(
+                    ref=train, data=X_eval, label=labels, weight=weight, base_margin=margin, group=None, qid=None, **shared
+                )
+                evals.append((held_out, f"validation_{i}"))
+            evaluation = _Evaluation(self.eval_metric, self.posterior_)
+            callbacks = list(self.callbacks or [])
+            if self.early_stopping_rounds is not None:
+                callbacks.append(evaluation.early_stopping(self.early_stopping_rounds))
+            results: dict[str, Any] = {}
+            self._Booster = xgb.train(
+                parameters | evaluation.parameters,
+                train,
+                self.get_num_boosting_rounds(),
+                evals=evals,
+                evals_result=results,
+                obj=self.loss_,
+                custom_metric=evaluation if evals else None,
+                verbose_eval=verbose,
+                xgb_model=None if previous is None else previous.get_booster(),
+                callbacks=callbacks,
+            )
+        self._by_row = base_margin is not None
+        self._set_evaluation_result(results)
+        self._note()
+        return self
+
+    def _refuse(self) -> None:
+        if self.objective not in OWN_OBJECTIVES:
+            raise ValueError(
+                f"objective must be left out, the focal loss is the objective (focal_gamma=0 is cross-entropy), "
+                f"got {self.objective!r}"
+            )
+        if self.base_score is not None:
+            raise ValueError(
+                f"base_score must be left out, the optimal starting margin is set by itself, got {self.base_score!r}; "
+                "for another one give base_margin to fit and predict"
+            )
+        if self.multi_strategy == "multi_output_tree":
+            raise ValueError('multi_strategy must be "one_output_per_tree" for classes')
+
+    def _class_weights(self) -> dict[str, Any]:
+        weight = self.scale_pos_weight
+        if weight is None or weight == 1:
+            return {}
+        if self._labels.size > 2:
+            raise ValueError(f"scale_pos_weight must be left out for {self._labels.size} classes: use focal_alpha")
+        return {"scale_pos_weight": [1.0, weight]}
+
+    # --- predictions -----------------------------------------------------------------------------
+
+    def _margin(self, X: Any, **options: Any) -> NDArray[Any]:  # noqa: N803
+        self._check_fitted()
+        if self._by_row and options.get("base_margin") is None:
+            raise ValueError("base_margin must be given: the model was trained from one for each row")
+        return np.asarray(super().predict(X, output_margin=True, **options))
+
+    def decision_function(
+        self,
+        X: Any,  # noqa: N803
+        *,
+        validate_features: bool = True,
+        base_margin: ArrayLike | None = None,
+        iteration_range: tuple[int, int] | None = None,
+    ) -> NDArray[Any]:
+        """Margins, before any link: of shape (n,) for two classes, else (n, K)."""
+        return self._margin(
+            X, validate_features=validate_features, base_margin=base_margin, iteration_range=iteration_range
+        )
+
+    def predict_proba(
+        self,
+        X: Any,  # noqa: N803
+        validate_features: bool = True,
+        base_margin: ArrayLike | None = None,
+        iteration_range: tuple[int, int] | None = None,
+    ) -> NDArray[np.float64]:
+        """True probabilities of the classes: the posterior of the margins, of shape (n, K)."""
+        margin = self._margin(
+            X, validate_features=validate_features, base_margin=base_margin, iteration_range=iteration_range
+        )
+        return self.posterior_.predict_proba(margin)
+
+    def predict(
+        self,
+        X: Any,  # noqa: N803
+        *,
+        output_margin: bool = False,
+        validate_features: bool = True,
+        base_margin: ArrayLike | None = None,
+        iteration_range: tuple[int, int] | None = None,
+    ) -> NDArray[Any]:
+        """The most probable class of each row; with `output_margin` the margins."""
+        margin = self._margin(
+            X, validate_features=validate_features, base_margin=base_margin, iteration_range=iteration_range
+        )
+        return margin if output_margin else self._decide(margin)
+
+    # --- files -----------------------------------------------------------------------------------
+
+    def _note(self) -> None:
+        state = self._state() | {"missing": None if np.isnan(self.missing) else self.missing, "by_row": self._by_row}
+        try:
+            self._Booster.set_attr(**{files.KEY: files.encode(state)})
+        except TypeError:  # labels that JSON does not have: the classifier can be pickled, and save_model says why
+            self._Booster.set_attr(**{files.KEY: None})
+
+    def save_model(self, fname: str | os.PathLike[str]) -> None:
+        """Write one file that is the whole model: UBJSON, or JSON if the name ends in .json.
+
+        The loss, the labels and the posterior are an attribute of the booster, so plain XGBoost loads it,
+        too, and `boostfocal.load` gives back a classifier.
+        """
+        self._check_fitted()
+        files.labels_to_json(self._labels)
+        super().save_model(fname)
+
+    def load_model(self, fname: str | os.PathLike[str] | bytearray) -> Self:
+        """Take the model in a file, its loss and labels; the loss becomes this classifier's parameters.
+
+        Raises
+        ------
+        ModelFileError
+            For a file that is damaged, or was not written by a focal classifier.
+        """
+        booster = xgb.Booster({"n_jobs": self.n_jobs})
+        try:
+            booster.load_model(fname)
+        except (xgb.core.XGBoostError, UnicodeDecodeError) as error:
+            raise files.ModelFileError(f"{fname!r} is no model file of XGBoost, or damaged: {error}") from error
+        state = files.decode(booster.attr(files.KEY), fname)
+        with files.damaged(fname):
+            self._restore(state)
+            self._by_row = bool(state["by_row"])
+            self.missing = float("nan") if state["missing"] is None else float(state["missing"])
+        super().load_model(bytearray(booster.save_raw("ubj")))
+        self.objective, self.base_score = None, None  # the parent reads there what stands for no objective
+        self.n_classes_ = self._labels.size
+        return self
+
+
+class _Evaluation:
+    """The metrics that were asked for: those that XGBoost computes, and ours in one callable."""
+
+    def __init__(self, asked: Any, posterior: Any) -> None:
+        if asked is None:
+            asked = "logloss" if posterior.n_classes == 2 else "mlogloss"
+        listed = [asked] if isinstance(asked, str) or callable(asked) else asked
+        if not isinstance(listed, Sequence):
+            raise TypeError(f"eval_metric must be a name, a callable or a list of them, got {asked!r}")
+        self._posterior = posterior
+        self._ours: list[tuple[str, Callable[..., Any]]] = []
+        theirs = []
+        for metric in listed:
+            maximize = None
+            if callable(metric):
+                name = metric.__name__
+                if isinstance(metric, Metric):
+                    maximize = metric.greater_is_better
+                    self._ours.append((name, metric.score))
+                else:
+                    self._ours.append((name, self._of_user(metric)))
+            elif posterior.n_classes == 2 and metrics.RANKED_BY["xgboost"].fullmatch(metric):
+                theirs.append(metric)
+                name, maximize = metric, True
+            else:
+                found = metrics.ours(metric, posterior)
+                self._ours.append((found.name, found.score))
+                name, maximize = found.name, found.greater_is_better
+            self._last = name, maximize
+        self.parameters: Mapping[str, Any] = {"eval_metric": theirs} if theirs else {}
+
+    def _of_user(self, metric: Callable[..., Any]) -> Callable[..., Any]:
+        weighted = "sample_weight" in signature(metric).parameters
+
+        def score(y: Any, margin: Any, sample_weight: Any) -> Any:
+            proba = metrics.probabilities(self._posterior, margin)
+            return metric(y, proba, sample_weight=sample_weight) if weighted else metric(y, proba)
+
+        return score
+
+    def early_stopping(self, rounds: int) -> Any:
+        """By the last metric that was asked for, as XGBoost does it."""
+        name, maximize = self._last
+        return xgb.callback.EarlyStopping(rounds=rounds, metric_name=name, maximize=maximize)
+
+    def __call__(self, margin: Any, data: xgb.DMatrix) -> list[tuple[str, float]]:
+        rows = engines.read(margin, data, None)
+        return [(name, float(score(rows.labels, rows.margins, rows.weights))) for name, score in self._ours]
+
+
+def _previous(model: Any) -> FocalXGBClassifier | None:
+    if model is None:
+        return None
+    if isinstance(model, xgb.Booster):
+        return FocalXGBClassifier().load_model(bytearray(model.save_raw("ubj")))
+    if isinstance(model, FocalXGBClassifier):
+        model._check_fitted()
+        return model
+    if isinstance(model, (str, os.PathLike)):
+        return FocalXGBClassifier().load_model(model)
+    raise ValueError(f"xgb_model must be a model of FocalXGBClassifier, its booster or its file, got {model!r}")

@@ -1,0 +1,185 @@
+"""From margins to probabilities of the classes where a model is used, which need not be where it was trained."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import validation
+from .focal import FocalLoss
+from .objective import Float64s, float64, positive_total
+from .softmax import SoftmaxFocalLoss
+
+Loss = FocalLoss | SoftmaxFocalLoss
+
+LOSSES = {loss.__name__: loss for loss in (FocalLoss, SoftmaxFocalLoss)}
+LARGEST_SLOPE = 1e3  # beyond, the classes are separated and the likelihood has no maximum
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Class probabilities: the loss's posterior, with its log odds scaled and shifted.
+
+    ``log proba_k = slope * log eta_k + bias_k``, up to the constant that makes them sum to one.
+
+    Parameters
+    ----------
+    loss : FocalLoss or SoftmaxFocalLoss
+        The loss that the margins were trained with. Of binary labels, the classes are 0 and 1.
+    slope : float, default 1.0
+        Below 1 it takes back overconfidence.
+    bias : tuple of K floats, optional
+        Shifts the classes' log odds: to other class frequencies than those of training.
+    """
+
+    loss: Loss
+    slope: float = 1.0
+    bias: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.bias:
+            object.__setattr__(self, "bias", (0.0,) * self.n_classes)
+
+    @classmethod
+    def of_sample(cls, loss: Loss, classes_kept: ArrayLike | None = None) -> Self:
+        """The posterior of the population of which such a share of each class was kept for training.
+
+        Parameters
+        ----------
+        loss : FocalLoss or SoftmaxFocalLoss
+        classes_kept : array_like of shape (K,), optional
+            In (0, 1], or any numbers that are proportional to the shares.
+        """
+        if classes_kept is None:
+            return cls(loss)
+        kept = np.asarray(classes_kept, np.float64)
+        return cls(loss, bias=tuple(np.log(kept.max() / kept).tolist()))
+
+    @property
+    def n_classes(self) -> int:
+        return self.loss.n_classes if isinstance(self.loss, SoftmaxFocalLoss) else 2
+
+    def predict_proba(self, margin: ArrayLike) -> Float64s:
+        """Probability of each class.
+
+        Parameters
+        ----------
+        margin : array_like of shape (n,) for two classes, or (n, K)
+            Raw scores of a model trained with the loss; not NaN.
+
+        Returns
+        -------
+        ndarray of float64 of shape (n, K)
+        """
+        return np.asarray(self.probabilities(self._checked(margin)))
+
+    def probabilities(self, margins: Any) -> Any:
+        """`predict_proba` by array operations alone, so that margins may also be the symbols of a graph."""
+        from scipy.special import expit
+
+        scores = self._scores(margins)
+        if self.n_classes == 2:
+            return np.stack([expit(-scores), expit(scores)], axis=-1)
+        e = np.exp(scores - np.max(scores, axis=-1, keepdims=True))
+        return e / np.sum(e, axis=-1, keepdims=True)
+
+    def recalibrated(
+        self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None, *, slope: bool = True
+    ) -> Self:
+        """Slope and bias of greatest likelihood on labels that the model was not trained on.
+
+        Of two classes it is Platt scaling of the posterior's log odds (Platt 1999, without his prior counts),
+        so the mean probability becomes the (weighted) share of each class.
+
+        Parameters
+        ----------
+        y : array_like of shape (n,)
+            Classes 0, ..., K - 1; each must have a row.
+        margin : array_like of shape (n,) or (n, K)
+        sample_weight : array_like of shape (n,), optional
+        slope : bool, default True
+            False leaves the slope and fits the bias alone, for which few labels are enough.
+
+        Raises
+        ------
+        ValueError
+            For values not accepted, a class without a row, classes that the scores separate without error
+            (the slope would be infinite), and scores that rank worse than chance (it would be negative).
+        """
+        from scipy.optimize import minimize
+
+        margins = self._checked(margin)
+        labels = validation.column("y", y, margins.shape[0])
+        validation.check_classes(labels, self.n_classes)
+        weights = validation.weights(sample_weight, labels)
+        validation.check_values(weights=weights)
+        own = labels.astype(np.intp)
+        by_row = np.ones(own.size) if weights is None else float64(weights) / positive_total(weights) * own.size
+        counts = np.bincount(own, by_row, self.n_classes)
+        if not counts.all():
+            raise ValueError(f"y must have rows of every class to recalibrate, got none of {np.argmin(counts)}")
+        log_odds = self._scores(margins)
+        log_proba = np.stack([np.zeros(own.size), log_odds], axis=1) if self.n_classes == 2 else log_odds
+        rows = np.arange(own.size)
+
+        def loss_and_gradient(parameters: Float64s) -> tuple[float, Float64s]:
+            scale = parameters[0] if slope else 1.0
+            scores = scale * log_proba + np.append(0.0, parameters[1 if slope else 0 :])
+            scores -= scores.max(axis=1, keepdims=True)
+            e = np.exp(scores)
+            total = e.sum(axis=1, keepdims=True)
+            value = by_row @ (np.log(total[:, 0]) - scores[rows, own])
+            error = e / total
+            error[rows, own] -= 1
+            error *= by_row[:, np.newaxis]
+            by_bias = error.sum(axis=0)[1:]
+            gradient = np.append(np.sum(error * log_proba), by_bias) if slope else by_bias
+            return value / own.size, gradient / own.size
+
+        first = np.append([1.0] if slope else [], np.zeros(self.n_classes - 1))
+        best = minimize(loss_and_gradient, first, jac=True, method="BFGS", options={"gtol": 1e-9}).x
+        fitted = float(best[0]) if slope else 1.0
+        if not 0 < fitted < LARGEST_SLOPE:
+            reason = "separates the classes without error" if fitted > 0 else "ranks these rows worse than chance"
+            raise ValueError(f"y must be classes that overlap in score, but the score {reason}; slope=False fits no slope")
+        shift = np.append(0.0, best[1 if slope else 0 :])
+        return replace(self, slope=self.slope * fitted, bias=tuple((fitted * np.array(self.bias) + shift).tolist()))
+
+    # --- as JSON ---------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        parameters = {f.name: getattr(self.loss, f.name) for f in fields(self.loss) if f.init}
+        if np.isinf(parameters["max_step"]):
+            parameters["max_step"] = "inf"  # JSON has no infinity
+        return {"loss": type(self.loss).__name__, **parameters, "slope": self.slope, "bias": list(self.bias)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        parameters = dict(values)
+        loss, slope, bias = LOSSES[parameters.pop("loss")], parameters.pop("slope"), parameters.pop("bias")
+        parameters["max_step"] = float(parameters["max_step"])
+        if loss is FocalLoss and isinstance(parameters["gamma"], list):
+            parameters["gamma"] = tuple(parameters["gamma"])
+        posterior = cls(loss(**parameters), float(slope), tuple(float(one) for one in bias))
+        if len(posterior.bias) != posterior.n_classes or not np.isfinite([posterior.slope, *posterior.bias]).all():
+            raise ValueError(f"slope and bias must be finite numbers, bias one for each class, got {slope!r}, {bias!r}")
+        return posterior
+
+    # ---------------------------------------------------------------------------------------------
+
+    def _scores(self, margins: Any) -> Any:
+        """Log odds of class 1 if there are two, else log probabilities up to a constant of the row."""
+        log_eta = self.loss._log_eta(margins)
+        bias: Any = self.bias[1] - self.bias[0] if self.n_classes == 2 else np.array(self.bias)
+        return self.slope * log_eta + bias
+
+    def _checked(self, margin: ArrayLike) -> NDArray[Any]:
+        margins = validation.array("margin", margin)
+        shape = (margins.shape[0], self.n_classes) if self.n_classes > 2 else margins.shape[:1]
+        if margins.shape != shape:
+            accepted = f"(n, {self.n_classes})" if self.n_classes > 2 else "(n,)"
+            raise ValueError(f"margin must have shape {accepted}, got shape {margins.shape}")
+        validation.check_values(margins=margins)
+        return float64(margins)
