@@ -183,3 +183,42 @@ class Posterior:
             raise ValueError(f"margin must have shape {accepted}, got shape {margins.shape}")
         validation.check_values(margins=margins)
         return float64(margins)
+
+
+def levelling(loss: Loss, margins: NDArray[Any], y: NDArray[np.intp], weights: ArrayLike | None) -> Float64s:
+    """The constant by which to move all margins, so that the mean posterior is the (weighted) share of each class.
+
+    At the minimum of the loss the posterior's errors sum to zero with the weights A + B, which alpha makes
+    differ much between rows: a model that does not fit every row then misses the classes' shares.
+
+    Parameters
+    ----------
+    margins : ndarray of shape (n,) or (n, K)
+    y : ndarray of shape (n,)
+        Classes from 0.
+    weights : array_like of shape (n,) or None
+
+    Returns
+    -------
+    ndarray of shape (1,), or (K,) with mean 0
+        Zero if there is none, as for margins that are infinite.
+    """
+    from scipy.optimize import root
+
+    posterior = Posterior(loss)
+    several = margins.ndim > 1
+    rows = float64(margins)
+    share = np.bincount(y, weights, posterior.n_classes) / np.sum(np.ones(y.size) if weights is None else weights)
+
+    def moved(free: Float64s) -> Float64s:
+        return np.append(free, -free.sum()) if several else free
+
+    def error(free: Float64s) -> Float64s:
+        proba = posterior.probabilities(rows + (moved(free) if several else free[0]))
+        mean = np.average(proba, axis=0, weights=weights)
+        return np.log(mean[1:] / mean[0]) - np.log(share[1:] / share[0])
+
+    with np.errstate(all="ignore"):
+        found = root(error, np.zeros(posterior.n_classes - 1), tol=1e-10)
+    settled = np.abs(found.fun).max() < 1e-6
+    return moved(found.x) if settled else np.zeros(posterior.n_classes if several else 1)

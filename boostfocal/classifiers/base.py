@@ -12,7 +12,7 @@ from sklearn.utils.validation import column_or_1d
 from .. import validation
 from ..focal import FocalLoss
 from ..objective import Float64s
-from ..posterior import Loss, Posterior
+from ..posterior import Loss, Posterior, levelling
 from ..softmax import SoftmaxFocalLoss
 from . import files
 
@@ -45,6 +45,8 @@ class FocalClassifier:
     start_: float | Float64s
     n_features_in_: int
     _labels: NDArray[Any]
+    _shift: Float64s
+    """By how much training's margins were moved afterwards."""
     _by_row: bool
     """Whether training started from a margin for each row, which predictions then want, too."""
     _costs: bool
@@ -105,9 +107,8 @@ class FocalClassifier:
         except TypeError:
             known = np.zeros(values.size, bool)
         if not np.all(known):
-            raise ValueError(
-                f"{name} must be labels of the classes {self._labels.tolist()}, got {values[np.argmin(known)]!r}"
-            )
+            strange = np.asarray(values)[np.argmin(known)].tolist() if len(values) else values
+            raise ValueError(f"{name} must be labels of the classes {self._labels.tolist()}, got {strange!r}")
         return np.asarray(codes)
 
     def _loss(self, codes: NDArray[np.intp], sample_weight: Any) -> Loss:
@@ -138,9 +139,7 @@ class FocalClassifier:
         for name, value in weights.items():
             return self._by_class(name, value, missing=1.0)
         alpha = self.focal_alpha
-        if isinstance(alpha, str) or np.isscalar(alpha):
-            if alpha == "balanced":
-                return "balanced"
+        if np.isscalar(alpha) and not isinstance(alpha, str):
             return validation.number("focal_alpha", alpha, ALPHA, 0, 1)
         return None if alpha is None else self._by_class("focal_alpha", alpha, missing=None)
 
@@ -187,6 +186,21 @@ class FocalClassifier:
         if asked != loss:
             raise ValueError(f"the model to continue was trained with {loss!r}, but this classifier has {asked!r}")
         return loss
+
+    # --- after the engine ------------------------------------------------------------------------
+
+    def _finish_fit(self, X: Any, codes: NDArray[np.intp], sample_weight: Any) -> None:  # noqa: N803
+        """If the loss weighs the classes differently, move the margins so that the mean probability is the rate."""
+        self._shift = np.zeros(np.size(self.start_))
+        if not (self._by_row or _alike(self.loss_)):
+            shift = levelling(self.loss_, self._margin(X), codes, sample_weight)
+            self._move(shift)
+            self._shift = shift
+        self._note()
+
+    def _move(self, by: Float64s) -> None:
+        """Add a constant to the margins of the trained model, of shape (1,) or (K,)."""
+        raise NotImplementedError
 
     # --- predictions -----------------------------------------------------------------------------
 
@@ -333,6 +347,7 @@ class FocalClassifier:
             "format": files.FORMAT,
             "classes": files.labels_to_json(self._labels),
             "start": np.asarray(self.start_).tolist(),
+            "shift": self._shift.tolist(),
             "by_row": self._by_row,
             "costs": self._costs,
             **self.posterior_.to_dict(),
@@ -345,9 +360,17 @@ class FocalClassifier:
         start = values.pop("start")
         self.posterior_ = Posterior.from_dict({k: v for k, v in values.items() if k in files.POSTERIOR_KEYS})
         self.start_ = np.array(start, np.float64) if isinstance(start, list) else float(start)
+        self._shift = np.array(values["shift"], np.float64)
         self._by_row, self._costs = bool(values["by_row"]), bool(values["costs"])
         loss = self.loss_
         if self._labels.size != self.posterior_.n_classes or np.size(start) not in (1, self._labels.size):
             raise ValueError(f"the classes {self._labels.tolist()} are not those of {loss!r}")
         self.focal_gamma, self.focal_alpha = loss.gamma, loss.alpha
         self.focal_hessian, self.focal_max_step = loss.hessian, loss.max_step
+
+
+def _alike(loss: Loss) -> bool:
+    """Whether the loss treats the classes alike."""
+    if isinstance(loss, SoftmaxFocalLoss):
+        return loss.alpha is None or len(set(np.atleast_1d(loss.alpha).tolist())) == 1
+    return loss.alpha in (None, 0.5) and not isinstance(loss.gamma, tuple)

@@ -176,7 +176,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
             "sample_weight": sample_weight, "init_score": init_score, "eval_names": eval_names,
             "eval_sample_weight": eval_sample_weight, "eval_init_score": eval_init_score if coded else None,
             "eval_metric": ours or None, "feature_name": feature_name, "categorical_feature": categorical_feature,
-            "callbacks": callbacks, "init_model": None if previous is None else previous.booster_,
+            "callbacks": callbacks, "init_model": None if previous is None else previous._as_trained(),
         }  # fmt: skip
         if "eval_X" in signature(lgb.LGBMClassifier.fit).parameters:  # where `eval_set` is deprecated
             arguments |= {"eval_X": tuple(x for x, _ in coded) or None, "eval_y": tuple(y for _, y in coded) or None}
@@ -190,7 +190,20 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         self._start_inside = not self._by_row and not linear and self.booster_.num_trees() > 0
         if self._start_inside and previous is None:
             _put_inside(self.booster_, np.atleast_1d(self.start_))
+        self._finish_fit(X, codes, sample_weight)
         return self
+
+    def _move(self, by: NDArray[np.float64]) -> None:
+        if self._start_inside:
+            _put_inside(self.booster_, by)
+
+    def _as_trained(self) -> lgb.Booster:
+        """The booster with the margins of its training, for more of it."""
+        booster = self.booster_
+        if self._shift.any():
+            booster = lgb.Booster(model_str=booster.model_to_string())
+            _put_inside(booster, -self._shift)
+        return booster
 
     def _refuse(self, eval_class_weight: Any) -> None:
         parameters = self.get_params()
@@ -252,7 +265,9 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         margin = np.asarray(lgb.LGBMModel.predict(self, X, raw_score=True, **options))
         if own is not None:
             return margin + np.asarray(own)
-        return margin if self._start_inside else margin + self.start_
+        if self._start_inside:
+            return margin
+        return margin + self.start_ + (self._shift if self._labels.size > 2 else self._shift[0])
 
     def decision_function(
         self,
@@ -323,7 +338,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         trees = booster.dump_model()["tree_info"]
         start = np.atleast_1d(self.start_)
         classes = [number % start.size for number in range(len(trees))]
-        inside = [start[number] if number < start.size else 0.0 for number in range(len(trees))]
+        inside = [start[number] + self._shift[number] if number < start.size else 0.0 for number in range(len(trees))]
         values = [
             np.array([booster.get_leaf_output(number, leaf) for leaf in range(tree["num_leaves"])]) - inside[number]
             for number, tree in enumerate(trees)

@@ -178,14 +178,26 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
                 obj=self.loss_,
                 custom_metric=evaluation if evals else None,
                 verbose_eval=verbose,
-                xgb_model=None if previous is None else previous.get_booster(),
+                xgb_model=None if previous is None else previous._as_trained(),
                 callbacks=callbacks,
             )
         self._by_row = base_margin is not None
         self._training = _training(self._Booster)
         self._set_evaluation_result(results)
-        self._note()
+        self._finish_fit(X, codes, sample_weight)
         return self
+
+    def _move(self, by: NDArray[np.float64]) -> None:
+        moved = np.atleast_1d(self.start_) + by
+        self._Booster.set_param({"base_score": moved.tolist() if moved.size > 1 else float(moved[0])})
+
+    def _as_trained(self) -> xgb.Booster:
+        """The booster with the margins of its training, for more of it."""
+        booster = self.get_booster()
+        if self._shift.any():
+            booster = booster.copy()
+            booster.set_param({"base_score": np.asarray(self.start_).tolist()})
+        return booster
 
     def _refuse(self) -> None:
         if self.objective not in OWN_OBJECTIVES:
