@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,14 @@ def _table(name: str, frame: pd.DataFrame, positive: pd.Series, drop: str, group
     return Table(name, X, positive.to_numpy().astype(np.int8), None if groups is None else pd.factorize(groups)[0])
 
 
+@cache
 def crashes() -> Table:
     d = _item("DAAG", "nassCDS")
     people = d.yearacc.astype(str) + d.caseid.astype(str)
     return _table("died in a crash", d, d.dead == "dead", "dead injSeverity caseid weight", people)
 
 
+@cache
 def flights() -> Table:
     d = _item("nycflights13", "flights")
     weather = _item("nycflights13", "weather").drop(columns=["year", "month", "day", "hour"])
@@ -51,11 +54,13 @@ def flights() -> Table:
     return _table("cancelled flight", d, d.dep_time.isna(), afterwards, d.month * 100 + d.day)
 
 
+@cache
 def loans() -> Table:
     d = _item("modeldata", "lending_club")
     return _table("bad loan", d, d.Class == "bad", "Class")
 
 
+@cache
 def birds() -> Table:
     d = _item("openintro", "birds")
     date = pd.to_datetime(d.date.str.split().str[0], format="%m/%d/%Y")
@@ -63,6 +68,7 @@ def birds() -> Table:
     return _table("bird strike, landed", d, d.effect == "Precautionary Landing", "effect remarks opid date")
 
 
+@cache
 def stops() -> Table:
     d = _item("carData", "MplsStops").dropna(subset="vehicleSearch")
     date = pd.to_datetime(d.date)
@@ -72,17 +78,20 @@ def stops() -> Table:
     )
 
 
+@cache
 def caravan() -> Table:
     d = _item("ISLR", "Caravan")
     return _table("caravan insurance", d, d.Purchase == "Yes", "Purchase")
 
 
+@cache
 def tests() -> Table:
     d = _item("medicaldata", "covid_testing").query("result != 'invalid'")
     drop = "result ct_result rec_ver_tat subject_id fake_first_name fake_last_name test_id"
     return _table("positive test", d, d.result == "positive", drop, d.subject_id)
 
 
+@cache
 def visits() -> Table:
     d = _item("sampleSelection", "RandHIE")
     kept = "plan site coins tookphys year black income xage female educdec num mhi disea physlm ghindx mdeoff pioff child fchild"
@@ -91,23 +100,27 @@ def visits() -> Table:
     )
 
 
+@cache
 def schools() -> Table:
     d = _item("wooldridge", "catholic").dropna(subset="hsgrad")
     return _table("left school", d, d.hsgrad == 0, "hsgrad id")
 
 
+@cache
 def late_loans() -> Table:
     d = _item("openintro", "loans_full_schema")
     late = d.loan_status.str.contains("Late|Grace|Charged")
     return _table("late loan", d, late, "loan_status balance paid_total paid_principal paid_interest paid_late_fees emp_title")
 
 
+@cache
 def livers() -> Table:
     d = _item("survival", "nafld1").query("futime > 1826 or status == 1")
     died = (d.status == 1) & (d.futime <= 1826)
     return _table("died in 5 years", d, died, "futime status id case.id", d["case.id"])
 
 
+@cache
 def emails() -> Table:
     d = _item("openintro", "email")
     d["hour"] = pd.to_datetime(d.time).dt.hour

@@ -15,7 +15,7 @@ from .softmax import SoftmaxFocalLoss
 Loss = FocalLoss | SoftmaxFocalLoss
 
 LOSSES = {loss.__name__: loss for loss in (FocalLoss, SoftmaxFocalLoss)}
-LARGEST_SLOPE = 1e3  # beyond, the classes are separated and the likelihood has no maximum
+SEPARATED = 1e-6  # a log loss below is on its way to zero: the classes do not overlap, and no slope is the best
 
 
 @dataclass(frozen=True)
@@ -139,10 +139,11 @@ class Posterior:
             return value / own.size, gradient / own.size
 
         first = np.append([1.0] if slope else [], np.zeros(self.n_classes - 1))
-        best = minimize(loss_and_gradient, first, jac=True, method="BFGS", options={"gtol": 1e-9}).x
+        found = minimize(loss_and_gradient, first, jac=True, method="BFGS", options={"gtol": 1e-9})
+        best, separated = found.x, found.fun < SEPARATED
         fitted = float(best[0]) if slope else 1.0
-        if not 0 < fitted < LARGEST_SLOPE:
-            reason = "separates the classes without error" if fitted > 0 else "ranks these rows worse than chance"
+        if separated or fitted <= 0:
+            reason = "separates the classes without error" if separated else "ranks these rows worse than chance"
             raise ValueError(f"y must be classes that overlap in score, but the score {reason}; slope=False fits no slope")
         shift = np.append(0.0, best[1 if slope else 0 :])
         return replace(self, slope=self.slope * fitted, bias=tuple((fitted * np.array(self.bias) + shift).tolist()))

@@ -301,14 +301,14 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
     # --- files -----------------------------------------------------------------------------------
 
     def _note(self) -> None:
-        state = self._state() | {
-            "missing": None if np.isnan(self.missing) else float(self.missing),
-            "training": self._training,
-        }
         try:
-            self._Booster.set_attr(**{files.KEY: files.encode(state)})
-        except TypeError:  # labels that JSON does not have: the classifier can be pickled, and save_model says why
+            state = self._state()
+        except TypeError:  # labels that no file can hold: save_model says so, and the classifier can be pickled
             self._Booster.set_attr(**{files.KEY: None})
+            return
+        missing = None if np.isnan(self.missing) else float(self.missing)
+        note = files.encode(state | {"missing": missing, "training": self._training})
+        self._Booster.set_attr(**{files.KEY: note})
 
     def save_model(self, fname: str | os.PathLike[str]) -> None:
         """Write one file that is the whole model: UBJSON, or JSON if the name ends in .json.

@@ -1,0 +1,412 @@
+"""Models elsewhere: one file that is the whole model, plain engines, Treelite, ONNX, damaged files."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from test_classifiers import XGBOOST_3_1_0, fit, labels, make
+
+import boostfocal
+from boostfocal import FocalLGBMClassifier, FocalXGBClassifier, ModelFileError
+from boostfocal.posterior import Posterior
+
+xgb = pytest.importorskip("xgboost")
+lgb = pytest.importorskip("lightgbm")
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+
+XGB, LGBM = FocalXGBClassifier, FocalLGBMClassifier
+BOTH = pytest.mark.parametrize("kind", [XGB, LGBM])
+SUFFIX = {XGB: ".ubj", LGBM: ".txt"}
+NAMES = {2: np.array(["=o,k\n", "fraud"]), 3: np.array([3, 5, 11])}
+
+
+def data(categories: bool) -> tuple[pd.DataFrame, np.ndarray]:
+    """Two decimals, so that values meet thresholds; a tenth missing; one category with many values."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(np.round(rng.normal(size=(2000, 4)), 2), columns=list("abcd"))
+    score = frame.a + rng.normal(size=2000)
+    if categories:
+        codes = rng.integers(0, 40, 2000)
+        frame["e"] = pd.Categorical.from_codes(codes, [f"k{i}" for i in range(40)])
+        frame["f"] = pd.Categorical.from_codes(codes % 3, ["x", "y", "z"])
+        score = score + (codes % 7 == 0)
+    return frame.mask(rng.random(frame.shape) < 0.1), score.to_numpy()
+
+
+def trained(kind: type, n_classes: int, stopped: bool, categories: bool = False, **parameters: Any) -> tuple[Any, pd.DataFrame]:
+    X, score = data(categories)  # noqa: N806
+    y = NAMES[n_classes][labels(score, n_classes)]
+    options: dict[str, Any] = {"focal_alpha": "balanced", "n_estimators": 25}
+    if kind is XGB and categories:
+        if XGBOOST_3_1_0:
+            pytest.skip("XGBoost 3.1.0 crashes when it predicts categories")
+        options |= {"enable_categorical": True, "max_cat_to_onehot": 2}
+    if kind is LGBM and categories:
+        options |= {"min_data_per_group": 5, "cat_smooth": 1}
+    if stopped:
+        options |= {"early_stopping_rounds": 2, "learning_rate": 1.0}
+    model = make(kind, **options, **parameters)
+    fit(model, X[:1500], y[:1500], eval_set=[(X[1500:], y[1500:])] if stopped else None)
+    return model, X
+
+
+def codes(X: pd.DataFrame) -> np.ndarray:  # noqa: N803
+    """Categories as their codes, missing ones as NaN."""
+    columns = [X[c].cat.codes.replace(-1, np.nan) if X[c].dtype == "category" else X[c] for c in X]
+    return np.column_stack(columns).astype(np.float64)
+
+
+# --- one file --------------------------------------------------------------------------------------------
+
+SCORE = """
+import json, sys
+import numpy as np, pandas as pd
+import boostfocal
+path, rows, out = sys.argv[1:]
+model = boostfocal.load(path)
+X = pd.read_pickle(rows)
+np.savez(out, margin=model.decision_function(X), proba=model.predict_proba(X), classes=model.classes_)
+print(json.dumps([name for name in sys.modules if name.split(".")[0] in ("numba", "llvmlite", "onnx", "matplotlib")]))
+"""
+
+
+@BOTH
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("stopped", [False, True], ids=["whole", "stopped"])
+def test_a_fresh_process_loads_the_file_and_scores_alike_without_a_compiler(
+    kind: type, n_classes: int, stopped: bool, tmp_path: Path
+) -> None:
+    model, X = trained(kind, n_classes, stopped, categories=not (kind is XGB and XGBOOST_3_1_0))  # noqa: N806
+    model.recalibrate(X[1500:], model.predict(X)[::-1][:500], slope=False)
+    file = tmp_path / f"model{SUFFIX[kind]}"
+    model.save_model(file)
+    X.to_pickle(tmp_path / "rows.pkl")
+    (tmp_path / "score.py").write_text(SCORE)
+    command = [sys.executable, "score.py", str(file), "rows.pkl", "out.npz"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == []
+    found = np.load(tmp_path / "out.npz")
+    np.testing.assert_allclose(found["margin"], model.decision_function(X), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(found["proba"], model.predict_proba(X), rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(found["classes"], model.classes_)
+
+
+@BOTH
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_loaded_model_is_whole(kind: type, n_classes: int, tmp_path: Path) -> None:
+    model, X = trained(kind, n_classes, True, focal_gamma=2.0, classes_kept={NAMES[n_classes][0]: 0.5})  # noqa: N806
+    file = tmp_path / f"model{SUFFIX[kind]}"
+    model.save_model(file)
+    loaded = boostfocal.load(file)
+    assert type(loaded) is kind
+    assert (loaded.loss_, loaded.posterior_) == (model.loss_, model.posterior_)
+    np.testing.assert_array_equal(loaded.start_, model.start_)
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    assert loaded.n_features_in_ == 4
+    np.testing.assert_array_equal(loaded.feature_importances_, model.feature_importances_)
+    assert (loaded.focal_gamma, loaded.focal_alpha) == (model.loss_.gamma, model.loss_.alpha)
+    again = tmp_path / f"again{SUFFIX[kind]}"
+    loaded.save_model(again)
+    np.testing.assert_array_equal(boostfocal.load(str(again)).predict_proba(X), model.predict_proba(X))
+    y = model.predict(X)
+    loaded.fit(X, y)  # it can be trained again
+    assert loaded.score(X, y) > 0.7
+    other = kind()
+    assert other.load_model(file) is other
+
+
+@pytest.mark.parametrize("suffix", [".ubj", ".json"])
+def test_the_bare_booster_of_xgboost_carries_the_loss(suffix: str, tmp_path: Path) -> None:
+    model, X = trained(XGB, 2, True)  # noqa: N806
+    file = tmp_path / f"bare{suffix}"
+    model.get_booster().save_model(file)
+    np.testing.assert_array_equal(boostfocal.load(file).predict_proba(X), model.predict_proba(X))
+    passed_on = tmp_path / "again.ubj"
+    xgb.Booster(model_file=file).save_model(passed_on)
+    np.testing.assert_array_equal(boostfocal.load(passed_on).predict_proba(X), model.predict_proba(X))
+
+
+@BOTH
+def test_pickle_and_joblib(kind: type, tmp_path: Path) -> None:
+    model, X = trained(kind, 3, True)  # noqa: N806
+    joblib.dump(model, tmp_path / "m.joblib")
+    for other in (pickle.loads(pickle.dumps(model)), joblib.load(tmp_path / "m.joblib")):
+        np.testing.assert_array_equal(other.predict_proba(X), model.predict_proba(X))
+        np.testing.assert_array_equal(other.predict(X), model.predict(X))
+
+
+@BOTH
+def test_a_value_for_missing_and_costs_are_kept(kind: type, tmp_path: Path) -> None:
+    X, score = data(False)  # noqa: N806
+    y = labels(score, 2)
+    file = tmp_path / f"m{SUFFIX[kind]}"
+    model = make(kind, scale_pos_weight=10, **({"missing": -1.0} if kind is XGB else {}))
+    filled = X.fillna(-1.0)
+    model.fit(filled, y).save_model(file)
+    loaded = boostfocal.load(file)
+    np.testing.assert_array_equal(loaded.predict_proba(filled), model.predict_proba(filled))
+    np.testing.assert_array_equal(loaded.predict(filled), model.predict(filled))
+    assert (model.predict(filled) == 1).sum() > (model.predict_proba(filled)[:, 1] > 0.5).sum()
+
+
+def test_linear_trees_keep_their_start_beside_the_booster(tmp_path: Path) -> None:
+    for n_classes in (2, 3):
+        model, X = trained(LGBM, n_classes, False, linear_tree=True)  # noqa: N806
+        model.save_model(tmp_path / "m.txt")
+        np.testing.assert_array_equal(boostfocal.load(tmp_path / "m.txt").predict_proba(X), model.predict_proba(X))
+
+
+@BOTH
+def test_labels_that_no_file_can_hold(kind: type, tmp_path: Path) -> None:
+    X, score = data(False)  # noqa: N806
+    y = np.array(["2026-01-01", "2026-01-02"], "datetime64[D]")[labels(score, 2)]
+    model = make(kind).fit(X, y)
+    with pytest.raises(TypeError, match="labels must be numbers, bools or text to be saved"):
+        model.save_model(tmp_path / f"m{SUFFIX[kind]}")
+    assert not list(tmp_path.iterdir())
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
+
+
+# --- damaged and foreign files ------------------------------------------------------------------------------
+
+READ = """
+import sys
+import boostfocal
+for path in sys.argv[1:]:
+    try:
+        boostfocal.load(path)
+        print("loaded")
+    except boostfocal.ModelFileError:
+        print("refused")
+    except BaseException as error:
+        print(type(error).__name__, error)
+"""
+
+
+@BOTH
+def test_damaged_files_are_refused(kind: type, tmp_path: Path) -> None:
+    model, _ = trained(kind, 2, False)
+    whole = tmp_path / "whole"
+    suffix = ".json" if kind is XGB else ".txt"
+    model.save_model(tmp_path / f"whole{suffix}")
+    whole = tmp_path / f"whole{suffix}"
+    content = whole.read_bytes()
+    rng = np.random.default_rng(0)
+    paths = []
+    for share in (0.001, 0.1, 0.5, 0.9, 0.99):
+        paths.append(tmp_path / f"cut{share}")
+        paths[-1].write_bytes(content[: int(share * len(content))])
+    key = content.index(b"boostfocal")
+    for i in range(10):
+        damaged = bytearray(content)
+        # XGBoost has no checksum: a digit that changes within its numbers is a valid file, so the damage is to ours
+        place = key + 12 + rng.integers(0, 60) if kind is XGB else rng.integers(0, len(content))
+        damaged[place] ^= 1 + rng.integers(0, 127)
+        paths.append(tmp_path / f"flipped{i}")
+        paths[-1].write_bytes(bytes(damaged))
+    done = subprocess.run(
+        [sys.executable, "-c", READ, *map(str, paths)], capture_output=True, text=True, timeout=120, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    answers = [line for line in done.stdout.splitlines() if not line.startswith("[")]
+    assert len(answers) == len(paths)
+    assert set(answers) <= {"refused"}, dict(zip([path.name for path in paths], answers, strict=True))
+
+
+@BOTH
+def test_foreign_files_are_refused(kind: type, tmp_path: Path) -> None:
+    X, score = data(False)  # noqa: N806
+    y = labels(score, 2)
+    plain = kind.__bases__[1](n_estimators=3).fit(X, y)
+    foreign = tmp_path / f"foreign{SUFFIX[kind]}"
+    plain.save_model(foreign) if kind is XGB else plain.booster_.save_model(foreign)
+    with pytest.raises(ModelFileError, match="has no focal loss in it"):
+        boostfocal.load(foreign)
+    with pytest.raises(ModelFileError, match="has no focal loss in it|no model file"):
+        make(kind).load_model(foreign)
+    pickled = tmp_path / "model.pkl"
+    pickled.write_bytes(pickle.dumps(os.system))
+    for path in (pickled, Path(__file__)):
+        with pytest.raises(ModelFileError, match="is no model file"):
+            boostfocal.load(path)
+    (tmp_path / "empty").touch()
+    with pytest.raises(ModelFileError, match="is no model file"):
+        boostfocal.load(tmp_path / "empty")
+    with pytest.raises(FileNotFoundError):
+        boostfocal.load(tmp_path / "nothing")
+
+
+def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    model, _ = trained(XGB, 2, False)
+    booster = model.get_booster()
+    booster.set_attr(boostfocal=booster.attr("boostfocal").replace('"format":1', '"format":2'))
+    booster.save_model(tmp_path / "m.ubj")
+    with pytest.raises(ModelFileError, match="format 2 of boostfocal, this version reads 1"):
+        boostfocal.load(tmp_path / "m.ubj")
+
+
+# --- plain engines and Treelite --------------------------------------------------------------------------
+
+
+@BOTH
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_plain_engine_loads_the_file_and_gives_the_margin(kind: type, n_classes: int, tmp_path: Path) -> None:
+    model, X = trained(kind, n_classes, True)  # noqa: N806
+    file = tmp_path / f"m{SUFFIX[kind]}"
+    model.save_model(file)
+    if kind is XGB:
+        plain = xgb.Booster(model_file=file)
+        best = (0, plain.best_iteration + 1)
+        margin = plain.predict(xgb.DMatrix(X), output_margin=True, iteration_range=best)
+    else:
+        margin = lgb.Booster(model_file=file).predict(X, raw_score=True)
+    np.testing.assert_allclose(margin, model.decision_function(X), rtol=1e-6, atol=1e-6)
+
+
+@BOTH
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_treelite_gives_the_margin(kind: type, n_classes: int, tmp_path: Path) -> None:
+    treelite = pytest.importorskip("treelite")
+    model, X = trained(kind, n_classes, False)  # noqa: N806
+    file = tmp_path / ("m.json" if kind is XGB else "m.txt")
+    model.save_model(file)
+    if kind is XGB:
+        loaded = treelite.frontend.load_xgboost_model(file, format_choice="use_suffix")
+        rows = X.to_numpy(np.float32)
+    else:
+        text = file.read_text()
+        if n_classes > 2:  # Treelite wants to be told what several margins are of
+            text = text.replace("\ntree_sizes=", f"\nobjective=multiclass num_class:{n_classes}\ntree_sizes=")
+        loaded = treelite.frontend.from_lightgbm(lgb.Booster(model_str=text))
+        rows = X.to_numpy(np.float64)
+    margin = np.squeeze(treelite.gtil.predict(loaded, rows, pred_margin=True))
+    np.testing.assert_allclose(margin, model.decision_function(X), atol=2e-5)
+
+
+# --- ONNX -----------------------------------------------------------------------------------------------
+
+
+@BOTH
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("stopped", [False, True], ids=["whole", "stopped"])
+@pytest.mark.parametrize("categories", [False, True], ids=["numbers", "categories"])
+def test_onnx_runtime_gives_the_same_on_every_row(kind: type, n_classes: int, stopped: bool, categories: bool) -> None:
+    onnx = pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    model, X = trained(kind, n_classes, stopped, categories, focal_gamma=1.5)  # noqa: N806
+    exported = model.to_onnx()
+    onnx.checker.check_model(exported, full_check=True)
+    session = runtime.InferenceSession(exported.SerializeToString(), providers=["CPUExecutionProvider"])
+    rows = codes(X).astype(np.float32 if kind is XGB else np.float64)
+    label, proba, margin = session.run(["label", "probabilities", "margin"], {"X": rows})
+    np.testing.assert_allclose(margin, model.decision_function(X), atol=2e-5)
+    np.testing.assert_allclose(proba, model.predict_proba(X), atol=2e-5)
+    np.testing.assert_array_equal(label, model.predict(X))
+
+
+def test_float32_rows_are_compared_as_lightgbm_compares_them() -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    model, X = trained(LGBM, 2, False)  # noqa: N806
+    rows = X.to_numpy(np.float32)
+    session = runtime.InferenceSession(model.to_onnx("float32").SerializeToString())
+    np.testing.assert_allclose(session.run(["margin"], {"X": rows})[0], model.decision_function(rows), atol=1e-9)
+    # values on the thresholds themselves, and next to them
+    thresholds = np.array([
+        node["threshold"] for tree in model.booster_.dump_model()["tree_info"] for node in inner(tree["tree_structure"])
+    ])  # fmt: skip
+    at = np.float32(thresholds)
+    near = np.concatenate([at, np.nextafter(at, np.float32(9)), np.nextafter(at, np.float32(-9))])
+    rows = np.repeat(near[:, np.newaxis], 4, axis=1)
+    np.testing.assert_allclose(session.run(["margin"], {"X": rows})[0], model.decision_function(rows), atol=1e-9)
+
+
+def inner(node: dict[str, Any]) -> list[dict[str, Any]]:
+    return [node, *inner(node["left_child"]), *inner(node["right_child"])] if "threshold" in node else []
+
+
+@pytest.mark.parametrize("parameters", [{"booster": "dart", "rate_drop": 0.3}, {"missing": 0.0}, {"num_parallel_tree": 2}], ids=str)
+def test_onnx_of_xgboosts_other_options(parameters: Any) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    model, X = trained(XGB, 3, False, **parameters)  # noqa: N806
+    session = runtime.InferenceSession(model.to_onnx("float64").SerializeToString())
+    margin = session.run(["margin"], {"X": X.to_numpy(np.float64)})[0]
+    np.testing.assert_allclose(margin, model.decision_function(X), atol=2e-5)
+
+
+@BOTH
+def test_onnx_keeps_recalibration_costs_and_the_kind_of_label(kind: type) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    X, score = data(False)  # noqa: N806
+    rows = X.to_numpy(np.float64)
+    for names in (np.array([False, True]), np.array([2.0, 5.0]), np.array(["u", "v"], object), np.array([-3, 9])):
+        y = names[labels(score, 2)]
+        model = make(kind, scale_pos_weight=4).fit(rows[:1000], y[:1000]).recalibrate(rows[1000:], y[1000:])
+        session = runtime.InferenceSession(model.to_onnx("float64").SerializeToString())
+        label, proba, _ = session.run(None, {"X": rows})
+        np.testing.assert_allclose(proba, model.predict_proba(rows), atol=2e-5)
+        np.testing.assert_array_equal(label, model.predict(rows))
+
+
+def test_what_onnx_cannot_hold_is_refused() -> None:
+    pytest.importorskip("onnx")
+    X, score = data(False)  # noqa: N806
+    y = labels(score, 2)
+    for model, message in (
+        (make(XGB, booster="gblinear"), "booster must be of trees"),
+        (make(LGBM, linear_tree=True), "linear_tree must be off"),
+        (make(LGBM, zero_as_missing=True), "zero_as_missing must be off"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.fit(X.fillna(0.0), y).to_onnx()
+    with pytest.raises(ValueError, match="input_type must be"):
+        make(XGB).fit(X, y).to_onnx("float16")
+    with pytest.raises(ValueError, match="from a margin for each row"):
+        make(XGB).fit(X, y, base_margin=np.zeros(y.size)).to_onnx()
+
+
+# --- the posterior as a value ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [boostfocal.FocalLoss((2.0, 0.5), 0.25, max_step=float("inf")), boostfocal.FocalLoss(2.0),
+     boostfocal.SoftmaxFocalLoss(3, 1.5, [1, 2, 3], hessian="exact")],
+    ids=str,
+)  # fmt: skip
+def test_a_posterior_comes_back_from_json(loss: Any) -> None:
+    posterior = Posterior(loss, 0.9, (0.0, 0.5, -0.25)[: 2 + (type(loss) is boostfocal.SoftmaxFocalLoss)])
+    assert Posterior.from_dict(json.loads(json.dumps(posterior.to_dict()))) == posterior
+    rng = np.random.default_rng(0)
+    margin = rng.normal(size=(100, 3), scale=5) if posterior.n_classes == 3 else rng.normal(size=100, scale=5)
+    eta = loss.predict_proba(margin)
+    eta = eta if eta.ndim == 2 else np.column_stack([1 - eta, eta])
+    expected = eta**0.9 * np.exp(posterior.bias)
+    np.testing.assert_allclose(posterior.predict_proba(margin), expected / expected.sum(axis=1, keepdims=True), rtol=1e-9, atol=1e-14)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_recalibration_finds_the_slope_and_bias_that_made_the_labels(n_classes: int) -> None:
+    loss: Any = boostfocal.FocalLoss(2.0, 0.3) if n_classes == 2 else boostfocal.SoftmaxFocalLoss(3, 2.0)
+    rng = np.random.default_rng(0)
+    margin = rng.normal(size=(40_000, 3)) if n_classes == 3 else 2 * rng.normal(size=40_000)
+    truth = Posterior(loss, 0.7, (0.0, 0.8, -0.4)[:n_classes])
+    y = (rng.random((40_000, 1)) > truth.predict_proba(margin).cumsum(axis=1)).sum(axis=1)
+    found = Posterior(loss).recalibrated(y, margin)
+    assert found.slope == pytest.approx(0.7, abs=0.05)
+    np.testing.assert_allclose(np.diff(found.bias), np.diff(truth.bias), atol=0.06)
+    np.testing.assert_allclose(found.predict_proba(margin).mean(axis=0), np.bincount(y) / y.size, atol=1e-6)
+    shifted = Posterior(loss).recalibrated(y, margin, slope=False)
+    assert shifted.slope == 1.0
+    np.testing.assert_allclose(shifted.predict_proba(margin).mean(axis=0), np.bincount(y) / y.size, atol=1e-6)
+    again = found.recalibrated(y, margin)
+    assert again.slope == pytest.approx(found.slope, rel=1e-3)
