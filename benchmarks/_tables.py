@@ -94,10 +94,11 @@ def tests() -> Table:
 @cache
 def visits() -> Table:
     d = _item("sampleSelection", "RandHIE")
-    kept = "plan site coins tookphys year black income xage female educdec num mhi disea physlm ghindx mdeoff pioff child fchild"
-    return _table(
-        "mental-health visit", d, d.mentvis > 0, " ".join(c for c in d if c not in kept.split()), d.zper
+    kept = (
+        "plan site coins tookphys year black income xage female "
+        "educdec num mhi disea physlm ghindx mdeoff pioff child fchild"
     )
+    return _table("mental-health visit", d, d.mentvis > 0, " ".join(c for c in d if c not in kept.split()), d.zper)
 
 
 @cache
@@ -110,7 +111,9 @@ def schools() -> Table:
 def late_loans() -> Table:
     d = _item("openintro", "loans_full_schema")
     late = d.loan_status.str.contains("Late|Grace|Charged")
-    return _table("late loan", d, late, "loan_status balance paid_total paid_principal paid_interest paid_late_fees emp_title")
+    return _table(
+        "late loan", d, late, "loan_status balance paid_total paid_principal paid_interest paid_late_fees emp_title"
+    )
 
 
 @cache

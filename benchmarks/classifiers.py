@@ -83,6 +83,7 @@ def judge(report: Report, loads: Iterable[Loader], folds: int) -> None:
     found = run(loads, settings, folds)
     losses, precisions, rates = [], [], []
     for (name, engine), by_fold in found.items():
+
         def mean(setting: int, figure: str, by_fold: Any = by_fold) -> float:
             return float(np.mean([fold[setting][figure] for fold in by_fold]))
 

@@ -55,7 +55,7 @@ class Posterior:
         if classes_kept is None:
             return cls(loss)
         kept = np.asarray(classes_kept, np.float64)
-        return cls(loss, bias=tuple(np.log(kept.max() / kept).tolist()))
+        return cls(loss, bias=tuple(np.log(np.max(kept) / kept).tolist()))
 
     @property
     def n_classes(self) -> int:
@@ -144,7 +144,9 @@ class Posterior:
         fitted = float(best[0]) if slope else 1.0
         if separated or fitted <= 0:
             reason = "separates the classes without error" if separated else "ranks these rows worse than chance"
-            raise ValueError(f"y must be classes that overlap in score, but the score {reason}; slope=False fits no slope")
+            raise ValueError(
+                f"y must be classes that overlap in score, but the score {reason}; slope=False fits no slope"
+            )
         shift = np.append(0.0, best[1 if slope else 0 :])
         return replace(self, slope=self.slope * fitted, bias=tuple((fitted * np.array(self.bias) + shift).tolist()))
 
@@ -209,15 +211,16 @@ def levelling(loss: Loss, margins: NDArray[Any], y: NDArray[np.intp], weights: A
     posterior = Posterior(loss)
     several = margins.ndim > 1
     rows = float64(margins)
-    share = np.bincount(y, weights, posterior.n_classes) / np.sum(np.ones(y.size) if weights is None else weights)
+    by_row = np.ones(y.size) if weights is None else np.asarray(weights, np.float64)
+    share = np.bincount(y, by_row, posterior.n_classes) / by_row.sum()
 
     def moved(free: Float64s) -> Float64s:
         return np.append(free, -free.sum()) if several else free
 
     def error(free: Float64s) -> Float64s:
         proba = posterior.probabilities(rows + (moved(free) if several else free[0]))
-        mean = np.average(proba, axis=0, weights=weights)
-        return np.log(mean[1:] / mean[0]) - np.log(share[1:] / share[0])
+        mean = np.average(proba, axis=0, weights=by_row)
+        return np.asarray(np.log(mean[1:] / mean[0]) - np.log(share[1:] / share[0]))
 
     with np.errstate(all="ignore"):
         found = root(error, np.zeros(posterior.n_classes - 1), tol=1e-10)

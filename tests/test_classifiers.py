@@ -18,7 +18,14 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import estimator_checks
 
-from boostfocal import AveragePrecision, FocalLGBMClassifier, FocalLoss, FocalXGBClassifier, PrecisionAtK, SoftmaxFocalLoss
+from boostfocal import (
+    AveragePrecision,
+    FocalLGBMClassifier,
+    FocalLoss,
+    FocalXGBClassifier,
+    PrecisionAtK,
+    SoftmaxFocalLoss,
+)
 
 xgb = pytest.importorskip("xgboost")
 lgb = pytest.importorskip("lightgbm")
@@ -37,7 +44,7 @@ def make(kind: type, **parameters: Any) -> Any:
     return kind(**{"n_estimators": 15, "max_depth": 3, "n_jobs": 1, **quiet, **parameters})
 
 
-def fit(model: Any, X: Any, y: Any, *, eval_set: Any = None, metric: Any = None, **options: Any) -> Any:  # noqa: N803
+def fit(model: Any, X: Any, y: Any, *, eval_set: Any = None, metric: Any = None, **options: Any) -> Any:
     """The engines' scikit-learn classes want metrics in different places."""
     if isinstance(model, LGBM):
         return model.fit(X, y, eval_set=eval_set, eval_metric=metric, **options)
@@ -50,14 +57,16 @@ def history(model: Any, name: str) -> list[float]:
 
 
 def rounds(model: Any) -> int:
-    return int(model.booster_.current_iteration() if isinstance(model, LGBM) else model.get_booster().num_boosted_rounds())
+    return int(
+        model.booster_.current_iteration() if isinstance(model, LGBM) else model.get_booster().num_boosted_rounds()
+    )
 
 
 @pytest.fixture(scope="module")
 def rows() -> tuple[np.ndarray, np.ndarray]:
     """Features, and a score of which the labels are made."""
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(2500, 5))  # noqa: N806
+    X = rng.normal(size=(2500, 5))
     return X, X[:, 0] + 0.5 * X[:, 1] ** 2 + rng.normal(size=2500)
 
 
@@ -78,8 +87,10 @@ def labels(score: np.ndarray, n_classes: int) -> np.ndarray:
     ],
     ids=str,
 )  # fmt: skip
-def test_mean_probability_is_the_true_rate_whatever_the_weights(kind: type, parameters: dict[str, Any], rows: Any) -> None:
-    X, score = rows  # noqa: N806
+def test_mean_probability_is_the_true_rate_whatever_the_weights(
+    kind: type, parameters: dict[str, Any], rows: Any
+) -> None:
+    X, score = rows
     y = labels(score, 2)
     model = make(kind, **parameters).fit(X[:N_TRAIN], y[:N_TRAIN])
     proba = model.predict_proba(X[N_TRAIN:])[:, 1]
@@ -91,7 +102,7 @@ def test_mean_probability_is_the_true_rate_whatever_the_weights(kind: type, para
 @BOTH
 @pytest.mark.parametrize("weights", [None, "balanced", [1, 3, 30], {0: 30, 1: 1, 2: 3}], ids=str)
 def test_of_several_classes_too(kind: type, weights: Any, rows: Any) -> None:
-    X, score = rows  # noqa: N806
+    X, score = rows
     y = labels(score, 3)
     model = make(kind, focal_alpha=weights).fit(X[:N_TRAIN], y[:N_TRAIN])
     proba, truth = model.predict_proba(X[N_TRAIN:]), y[N_TRAIN:, np.newaxis] == range(3)
@@ -101,9 +112,13 @@ def test_of_several_classes_too(kind: type, weights: Any, rows: Any) -> None:
     np.testing.assert_array_equal(model.predict(X), np.argmax(model.predict_proba(X), axis=1))
 
 
-@pytest.mark.parametrize("parameters", [{"class_weight": {0: 1, 1: 30}}, {"class_weight": "balanced"}, {"is_unbalance": True}], ids=str)
-def test_lightgbms_class_weights_leave_probabilities_true_and_are_the_costs_of_predict(parameters: Any, rows: Any) -> None:
-    X, score = rows  # noqa: N806
+@pytest.mark.parametrize(
+    "parameters", [{"class_weight": {0: 1, 1: 30}}, {"class_weight": "balanced"}, {"is_unbalance": True}], ids=str
+)
+def test_lightgbms_class_weights_leave_probabilities_true_and_are_the_costs_of_predict(
+    parameters: Any, rows: Any
+) -> None:
+    X, score = rows
     y = labels(score, 2)
     model = make(LGBM, **parameters).fit(X[:N_TRAIN], y[:N_TRAIN])
     proba = model.predict_proba(X[N_TRAIN:])[:, 1]
@@ -115,7 +130,7 @@ def test_lightgbms_class_weights_leave_probabilities_true_and_are_the_costs_of_p
 @BOTH
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_classes_kept_gives_the_probabilities_of_the_population(kind: type, n_classes: int, rows: Any) -> None:
-    X, score = rows  # noqa: N806
+    X, score = rows
     y = labels(score, n_classes)
     rng = np.random.default_rng(1)
     kept = (y > 0) | (rng.random(y.size) < 0.2)
@@ -125,12 +140,14 @@ def test_classes_kept_gives_the_probabilities_of_the_population(kind: type, n_cl
     truth = y[N_TRAIN:, np.newaxis] == range(n_classes)
     error = model.predict_proba(X[N_TRAIN:]).mean(axis=0) - truth.mean(axis=0)
     assert (np.abs(error) < 3.5 * np.sqrt(truth.var(axis=0) / len(truth))).all()
-    assert abs(make(kind).fit(X[kept], y[kept]).predict_proba(X[N_TRAIN:]).mean(axis=0)[0] - truth.mean(axis=0)[0]) > 0.1
+    assert (
+        abs(make(kind).fit(X[kept], y[kept]).predict_proba(X[N_TRAIN:]).mean(axis=0)[0] - truth.mean(axis=0)[0]) > 0.1
+    )
 
 
 @BOTH
 def test_it_is_the_objective_of_the_package_with_its_start(kind: type, rows: Any) -> None:
-    X, score = rows  # noqa: N806
+    X, score = rows
     y = labels(score, 2)
     weight = np.random.default_rng(2).uniform(0.5, 2, y.size)
     model = make(kind, focal_gamma=2.0, focal_alpha=None).fit(X, y, sample_weight=weight)
@@ -154,10 +171,12 @@ def test_it_is_the_objective_of_the_package_with_its_start(kind: type, rows: Any
 
 @BOTH
 @pytest.mark.parametrize(
-    "names", [["ok", "fraud"], [False, True], [-1, 1], [2.0, 7.0], ["a", "b", "c"], np.array(["b", "a"], object)], ids=str
+    "names",
+    [["ok", "fraud"], [False, True], [-1, 1], [2.0, 7.0], ["a", "b", "c"], np.array(["b", "a"], object)],
+    ids=str,
 )
 def test_labels_of_any_kind_come_back(kind: type, names: Any, rows: Any) -> None:
-    X, score = rows  # noqa: N806
+    X, score = rows
     y = np.asarray(names)[labels(score, len(names))]
     model = make(kind).fit(X, y)
     np.testing.assert_array_equal(model.classes_, np.unique(y))
@@ -170,7 +189,7 @@ def test_labels_of_any_kind_come_back(kind: type, names: Any, rows: Any) -> None
 @BOTH
 @needs_categories
 def test_pandas_with_names_categories_and_missing_values(kind: type, rows: Any) -> None:
-    X, score = rows  # noqa: N806
+    X, score = rows
     frame = pd.DataFrame(X, columns=["amount", "b", "c", "d", "e"])
     frame.loc[::7, "amount"] = np.nan
     frame["country"] = pd.Categorical(np.where(score > 1, "far", "near"))
@@ -179,13 +198,13 @@ def test_pandas_with_names_categories_and_missing_values(kind: type, rows: Any) 
     assert list(model.feature_names_in_) == list(frame.columns)
     assert model.n_features_in_ == 6
     assert (model.feature_importances_[[0, 1, 5]] > 0).all()
-    with pytest.raises((ValueError, lgb.basic.LightGBMError), match="amount|feature"):
+    with pytest.raises((ValueError, lgb.basic.LightGBMError), match=r"amount|feature"):
         model.predict_proba(frame.drop(columns="amount"))
 
 
 @BOTH
 def test_sparse_and_dense_agree(kind: type, rows: Any) -> None:
-    X, score = rows  # noqa: N806
+    X, score = rows
     thin = np.where(np.abs(X) < 1, np.nan if kind is XGB else 0.0, X)
     y = labels(score, 2)
     sparse = sp.csr_matrix(np.nan_to_num(thin))
@@ -196,7 +215,7 @@ def test_sparse_and_dense_agree(kind: type, rows: Any) -> None:
 @BOTH
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_contributions_sum_to_the_margin(kind: type, n_classes: int, rows: Any) -> None:
-    X, score = rows  # noqa: N806
+    X, score = rows
     model = make(kind).fit(X, labels(score, n_classes))
     if kind is XGB:
         found = model.get_booster().predict(xgb.DMatrix(X), pred_contribs=True)
@@ -208,7 +227,7 @@ def test_contributions_sum_to_the_margin(kind: type, n_classes: int, rows: Any) 
 @BOTH
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_a_start_by_row_is_used_in_training_validation_and_prediction(kind: type, n_classes: int, rows: Any) -> None:
-    X, score = rows  # noqa: N806
+    X, score = rows
     y = labels(score, n_classes)
     first = make(kind).fit(X[:, :2], y)
     start = first.decision_function(X[:, :2])
@@ -225,7 +244,7 @@ def test_a_start_by_row_is_used_in_training_validation_and_prediction(kind: type
 
 @BOTH
 def test_nothing_of_the_users_is_modified(kind: type, rows: Any) -> None:
-    X, score = rows  # noqa: N806
+    X, score = rows
     y, weight = np.array(["b", "a"])[labels(score, 2)], np.ones(score.size)
     copies = X.copy(), y.copy(), weight.copy()
     for array in (X, y, weight):
@@ -252,7 +271,7 @@ BINARY: dict[str, Any] = {
 
 @BOTH
 def test_metrics_by_name_are_of_the_true_probabilities(kind: type, rows: Any) -> None:
-    X, score = rows  # noqa: N806
+    X, score = rows
     y = np.array(["ok", "xx"])[labels(score, 2)]
     held_out = X[N_TRAIN:], y[N_TRAIN:]
     asked = [*BINARY, "precision_at_100", "precision_0.5_recall", "error@0.2", "focal"]
@@ -267,7 +286,7 @@ def test_metrics_by_name_are_of_the_true_probabilities(kind: type, rows: Any) ->
 
 @BOTH
 def test_metrics_of_several_classes_by_name(kind: type, rows: Any) -> None:
-    X, score = rows  # noqa: N806
+    X, score = rows
     y = labels(score, 3)
     held_out = X[N_TRAIN:], y[N_TRAIN:]
     weight = np.random.default_rng(3).uniform(0.5, 2, y.size)
@@ -299,7 +318,7 @@ def test_metrics_of_several_classes_by_name(kind: type, rows: Any) -> None:
     ids=str,
 )  # fmt: skip
 def test_early_stopping_goes_the_right_way(kind: type, metric: Any, best: str, rows: Any) -> None:
-    X, score = rows  # noqa: N806
+    X, score = rows
     y = labels(score, 2)
     stop: dict[str, Any] = {"early_stopping_rounds": 5}
     model = make(kind, n_estimators=200, learning_rate=0.5, **stop)
@@ -316,7 +335,7 @@ def test_early_stopping_goes_the_right_way(kind: type, metric: Any, best: str, r
 
 @BOTH
 def test_of_several_metrics_xgboost_stops_by_the_last_and_lightgbm_by_any(kind: type, rows: Any) -> None:
-    X, score = rows  # noqa: N806
+    X, score = rows
     y = labels(score, 2)
     model = make(kind, n_estimators=200, learning_rate=0.5, early_stopping_rounds=5)
     fit(model, X[:N_TRAIN], y[:N_TRAIN], eval_set=[(X[N_TRAIN:], y[N_TRAIN:])], metric=["logloss", "auc"])
@@ -328,7 +347,7 @@ def test_of_several_metrics_xgboost_stops_by_the_last_and_lightgbm_by_any(kind: 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_a_users_own_metric_is_given_probabilities(n_classes: int, rows: Any) -> None:
-    X, score = rows  # noqa: N806
+    X, score = rows
     y = labels(score, n_classes)
     seen: dict[str, Any] = {}
 
@@ -352,7 +371,7 @@ def test_a_users_own_metric_is_given_probabilities(n_classes: int, rows: Any) ->
 
 
 def test_metrics_named_in_lightgbms_parameters(rows: Any) -> None:
-    X, score = rows  # noqa: N806
+    X, score = rows
     y = labels(score, 2)
     model = make(LGBM, metric="auc,binary_logloss").fit(X, y, eval_set=[(X, y)])
     proba = model.predict_proba(X)[:, 1]
@@ -416,7 +435,7 @@ def test_clone_parameters_and_repr(kind: type) -> None:
 
 @BOTH
 def test_pipeline_search_cross_validation_calibration_and_pickle(kind: type, rows: Any) -> None:
-    X, score = rows  # noqa: N806
+    X, score = rows
     frame = pd.DataFrame(X, columns=list("abcde")).assign(kind=np.where(score > 0, "u", "v"))
     y = np.array(["ok", "zfraud"])[labels(score, 2)]
     columns = ColumnTransformer([("n", StandardScaler(), list("abcde")), ("c", OneHotEncoder(), ["kind"])])
@@ -439,7 +458,7 @@ def test_threshold_tuned_for_costs(kind: type, rows: Any) -> None:
     from sklearn.metrics import make_scorer
     from sklearn.model_selection import TunedThresholdClassifierCV
 
-    X, score = rows  # noqa: N806
+    X, score = rows
     y = labels(score, 2)
     cost = make_scorer(lambda y, p: -np.mean(np.where(y == 1, 9 * (p == 0), p == 1)))
     tuned = TunedThresholdClassifierCV(make(kind, focal_alpha=0.75), scoring=cost, cv=3).fit(X, y)
@@ -450,7 +469,7 @@ def test_threshold_tuned_for_costs(kind: type, rows: Any) -> None:
 def test_optunas_pruning_callback_sees_the_metric(kind: type, rows: Any) -> None:
     optuna = pytest.importorskip("optuna")
     integration = pytest.importorskip("optuna_integration")
-    X, score = rows  # noqa: N806
+    X, score = rows
     y = labels(score, 2)
 
     def objective(trial: Any) -> float:
@@ -476,8 +495,10 @@ def test_optunas_pruning_callback_sees_the_metric(kind: type, rows: Any) -> None
 @BOTH
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("alpha", [0.5, "balanced"])
-def test_a_fit_that_is_continued_has_the_start_once(kind: type, n_classes: int, alpha: Any, rows: Any, tmp_path: Any) -> None:
-    X, score = rows  # noqa: N806
+def test_a_fit_that_is_continued_has_the_start_once(
+    kind: type, n_classes: int, alpha: Any, rows: Any, tmp_path: Any
+) -> None:
+    X, score = rows
     y = labels(score, n_classes)
     options = {"focal_alpha": alpha, **({"colsample_bytree": 1.0} if kind is XGB else {"boost_from_average": False})}
     whole = make(kind, n_estimators=20, **options).fit(X, y)
@@ -500,7 +521,7 @@ def test_a_fit_that_is_continued_has_the_start_once(kind: type, n_classes: int, 
 @BOTH
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_recent_labels_recalibrate_and_refit(kind: type, n_classes: int, rows: Any) -> None:
-    X, score = rows  # noqa: N806
+    X, score = rows
     y, recent = labels(score, n_classes), labels(score - 0.7, n_classes)
     old, new, held_out = slice(0, 1000), slice(1000, 1750), slice(1750, 2500)
     model = make(kind).fit(X[old], y[old])
@@ -509,9 +530,7 @@ def test_recent_labels_recalibrate_and_refit(kind: type, n_classes: int, rows: A
     assert model.refit_leaves(X[old], y[old], decay=0.0) is model
     np.testing.assert_allclose(model.decision_function(X), margins, atol=1e-5)  # the same rows: the same leaves
     model.recalibrate(X[new], recent[new])
-    np.testing.assert_allclose(
-        model.predict_proba(X[new]).mean(axis=0), np.bincount(recent[new]) / 750, atol=1e-6
-    )
+    np.testing.assert_allclose(model.predict_proba(X[new]).mean(axis=0), np.bincount(recent[new]) / 750, atol=1e-6)
     np.testing.assert_allclose(model.decision_function(X), margins, atol=1e-5)
     shifted = log_loss(recent[held_out], model.predict_proba(X[held_out]))
     assert shifted < before
@@ -526,7 +545,7 @@ def test_recent_labels_recalibrate_and_refit(kind: type, n_classes: int, rows: A
 @pytest.mark.parametrize("booster", ["gbtree", "dart", "gblinear"])
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_every_booster_of_xgboost(booster: str, n_classes: int, rows: Any) -> None:
-    X, score = rows  # noqa: N806
+    X, score = rows
     y = labels(score, n_classes)
     model = make(XGB, booster=booster).fit(X, y)
     plain = model.get_booster().predict(xgb.DMatrix(X), output_margin=True)
@@ -534,19 +553,23 @@ def test_every_booster_of_xgboost(booster: str, n_classes: int, rows: Any) -> No
     assert model.predict_proba(X).mean(axis=0)[0] == pytest.approx((y == 0).mean(), abs=0.02)
 
 
-@pytest.mark.parametrize("options", [{"boosting_type": "dart"}, {"linear_tree": True}, {"data_sample_strategy": "goss"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"boosting_type": "dart"}, {"linear_tree": True}, {"data_sample_strategy": "goss"}], ids=str
+)
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_boosters_of_lightgbm(options: Any, n_classes: int, rows: Any) -> None:
-    X, score = rows  # noqa: N806
+    X, score = rows
     y = labels(score, n_classes)
     model = make(LGBM, **options).fit(X, y)
     inside = 0.0 if "linear_tree" not in options else model.start_
-    np.testing.assert_allclose(model.decision_function(X), model.booster_.predict(X, raw_score=True) + inside, rtol=1e-12)
+    np.testing.assert_allclose(
+        model.decision_function(X), model.booster_.predict(X, raw_score=True) + inside, rtol=1e-12
+    )
     assert model.predict_proba(X).mean(axis=0)[0] == pytest.approx((y == 0).mean(), abs=0.03)
 
 
 def test_lightgbm_without_a_split_predicts_the_rate(rows: Any) -> None:
-    X, score = rows  # noqa: N806
+    X, score = rows
     for n_classes in (2, 3):
         y = labels(score, n_classes)
         for options in ({"min_child_samples": 5000}, {"min_split_gain": 1e9}):
@@ -576,22 +599,31 @@ def test_lightgbm_without_a_split_predicts_the_rate(rows: Any) -> None:
     ids=str,
 )
 def test_parameters_that_cannot_be_are_refused(kind: type, parameters: Any, message: str, rows: Any) -> None:
-    X, score = rows  # noqa: N806
+    X, score = rows
     with pytest.raises(ValueError, match=re.escape(message)):
         make(kind, **parameters).fit(X, labels(score, 2))
 
 
 @BOTH
-@pytest.mark.parametrize("parameters", [{"focal_alpha": 0.25}, {"scale_pos_weight": 3}, {"classes_kept": 0.1}, {"focal_gamma": (1, 2)}], ids=str)
+@pytest.mark.parametrize(
+    "parameters",
+    [{"focal_alpha": 0.25}, {"scale_pos_weight": 3}, {"classes_kept": 0.1}, {"focal_gamma": (1, 2)}],
+    ids=str,
+)
 def test_what_is_of_two_classes_is_refused_for_more(kind: type, parameters: Any, rows: Any) -> None:
-    X, score = rows  # noqa: N806
-    with pytest.raises((ValueError, TypeError), match="focal_alpha must be|left out for 3 classes|classes_kept must be|gamma must be"):
+    X, score = rows
+    with pytest.raises(
+        (ValueError, TypeError), match=r"focal_alpha must be|left out for 3 classes|classes_kept must be|gamma must be"
+    ):
         make(kind, **parameters).fit(X, labels(score, 3))
 
 
 @pytest.mark.parametrize(
     ("parameters", "message"),
-    [({"base_score": 0.5}, "base_score must be left out"), ({"multi_strategy": "multi_output_tree"}, "multi_strategy must be")],
+    [
+        ({"base_score": 0.5}, "base_score must be left out"),
+        ({"multi_strategy": "multi_output_tree"}, "multi_strategy must be"),
+    ],
 )
 def test_what_xgboost_cannot_combine_is_refused(parameters: Any, message: str, rows: Any) -> None:
     with pytest.raises(ValueError, match=message):
@@ -599,7 +631,7 @@ def test_what_xgboost_cannot_combine_is_refused(parameters: Any, message: str, r
 
 
 def test_what_lightgbm_cannot_combine_is_refused(rows: Any) -> None:
-    X, y = rows[0], labels(rows[1], 2)  # noqa: N806
+    X, y = rows[0], labels(rows[1], 2)
     for alias in ("boosting_type", "boosting"):
         with pytest.raises(ValueError, match="random forests refuse"):
             make(LGBM, **{alias: "rf"}, subsample=0.5, subsample_freq=1).fit(X, y)
@@ -616,7 +648,7 @@ def test_what_lightgbm_cannot_combine_is_refused(rows: Any) -> None:
 
 @BOTH
 def test_data_that_cannot_be_are_refused(kind: type, rows: Any) -> None:
-    X, y = rows[0], labels(rows[1], 2)  # noqa: N806
+    X, y = rows[0], labels(rows[1], 2)
     model = make(kind)
     for call in (model.predict, model.predict_proba, model.decision_function):
         with pytest.raises(sklearn.exceptions.NotFittedError, match="not fitted yet"):
@@ -640,7 +672,7 @@ def test_data_that_cannot_be_are_refused(kind: type, rows: Any) -> None:
         with pytest.raises(ValueError, match=f"eval_metric must be a callable or a name .* got '{name}'; known are"):
             fit(make(kind), X, y, eval_set=[(X, y)], metric=name)
     fitted = make(kind).fit(X, y)
-    with pytest.raises((ValueError, lgb.basic.LightGBMError), match="[Ff]eature"):
+    with pytest.raises((ValueError, lgb.basic.LightGBMError), match=r"[Ff]eature"):
         fitted.predict_proba(X[:, :3])
     with pytest.raises(ValueError, match="y must be labels of the classes"):
         fitted.recalibrate(X, y + 3)

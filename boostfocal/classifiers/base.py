@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 PARAMETERS = ("focal_gamma", "focal_alpha", "focal_hessian", "focal_max_step", "classes_kept")
 """Ours, among the parent's parameters."""
 
-ALPHA = 'None, "balanced", one positive number for each class, or a number in (0, 1): of two classes the second\'s weight, of more 0.5, which weighs all alike'
+ALPHA = (
+    'None, "balanced", one positive number for each class, or a number in (0, 1): the weight of the second of two '
+    "classes, and of more 0.5, which weighs all alike"
+)
 
 Setting = float | str | ArrayLike | Mapping[Any, float] | None
 
@@ -147,7 +150,7 @@ class FocalClassifier:
         """The parent's parameters that weigh classes, as one weight per class, a mapping, or "balanced"."""
         raise NotImplementedError
 
-    def _by_class(self, name: str, value: Any, missing: float | None) -> Any:
+    def _by_class(self, name: str, value: Any, missing: float | None) -> Float64s | str:
         """A setting with one number for each class, in their order."""
         if isinstance(value, str):
             if value != "balanced":
@@ -172,8 +175,8 @@ class FocalClassifier:
             if self._labels.size > 2:
                 raise ValueError(f"classes_kept must be one share for each of {self._labels.tolist()}, got {kept!r}")
             kept = [kept, 1.0]
-        shares: Float64s = self._by_class("classes_kept", kept, missing=1.0)
-        if (shares > 1).any():
+        shares = self._by_class("classes_kept", kept, missing=1.0)
+        if isinstance(shares, str) or (shares > 1).any():
             raise ValueError(f"classes_kept must be shares in (0, 1], got {self.classes_kept!r}")
         return shares
 
@@ -189,7 +192,7 @@ class FocalClassifier:
 
     # --- after the engine ------------------------------------------------------------------------
 
-    def _finish_fit(self, X: Any, codes: NDArray[np.intp], sample_weight: Any) -> None:  # noqa: N803
+    def _finish_fit(self, X: Any, codes: NDArray[np.intp], sample_weight: Any) -> None:
         """If the loss weighs the classes differently, move the margins so that the mean probability is the rate."""
         self._shift = np.zeros(np.size(self.start_))
         if not (self._by_row or _alike(self.loss_)):
@@ -204,7 +207,7 @@ class FocalClassifier:
 
     # --- predictions -----------------------------------------------------------------------------
 
-    def _margin(self, X: Any, **options: Any) -> NDArray[Any]:  # noqa: N803
+    def _margin(self, X: Any, **options: Any) -> NDArray[Any]:
         """Raw scores of the engine, the start included."""
         raise NotImplementedError
 
@@ -227,7 +230,12 @@ class FocalClassifier:
     # --- staying right ---------------------------------------------------------------------------
 
     def recalibrate(
-        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, slope: bool = True  # noqa: N803
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        slope: bool = True,
     ) -> Self:
         """Fit the posterior's slope and bias to recent labels; the trees stay as they are.
 
@@ -256,12 +264,19 @@ class FocalClassifier:
             rank them worse than chance.
         """
         self._check_fitted()
-        self.posterior_ = self.posterior_.recalibrated(self._encode("y", y), self._margin(X), sample_weight, slope=slope)
+        self.posterior_ = self.posterior_.recalibrated(
+            self._encode("y", y), self._margin(X), sample_weight, slope=slope
+        )
         self._note()
         return self
 
     def refit_leaves(
-        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, decay: float = 0.9  # noqa: N803
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        decay: float = 0.9,
     ) -> Self:
         """Fit the leaves' values to recent labels; the splits stay as they are, and no tree is added.
 
@@ -297,7 +312,7 @@ class FocalClassifier:
         self._note()
         return self
 
-    def _refit_leaves(self, X: Any, codes: NDArray[np.intp], sample_weight: Any, decay: float) -> None:  # noqa: N803
+    def _refit_leaves(self, X: Any, codes: NDArray[np.intp], sample_weight: Any, decay: float) -> None:
         raise NotImplementedError
 
     # --- files -----------------------------------------------------------------------------------

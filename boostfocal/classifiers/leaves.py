@@ -59,15 +59,16 @@ def refitted(
     """
     margins = np.tile(start, (y.size, 1))
     result = []
-    gradient = hessian = margins
+    derivatives: tuple[NDArray[Any], ...] = ()
     for tree, (present, k, rate) in enumerate(zip(values, classes, rates, strict=True)):
         if tree == 0 or k < classes[tree - 1] or start.size == 1:  # a new round
             given = margins if start.size > 1 else margins[:, 0]
-            gradient, hessian = (np.reshape(d, margins.shape) for d in loss.gradient_hessian(y, given, sample_weight))
+            found = loss.gradient_hessian(y, given, sample_weight)
+            derivatives = tuple(np.reshape(values, margins.shape) for values in found)
         leaf = leaves[:, tree]
-        sums = (np.bincount(leaf, d[:, k], present.size) for d in (gradient, hessian))
+        gradient, hessian = (np.bincount(leaf, d[:, k], present.size) for d in derivatives)
         reached = np.bincount(leaf, minlength=present.size) > 0
-        fitted = rate * penalties.value(*sums)
+        fitted = rate * penalties.value(gradient, hessian)
         new = np.where(reached, decay * present + (1 - decay) * fitted, present)
         margins[:, k] += new[leaf]
         result.append(new)

@@ -68,6 +68,9 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         kept beside it.
     """
 
+    _start_inside: bool
+    """Whether the starting margin is in the first trees' leaves."""
+
     def __init__(
         self,
         *,
@@ -91,7 +94,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
 
     def fit(
         self,
-        X: Any,  # noqa: N803
+        X: Any,
         y: Any,
         sample_weight: ArrayLike | None = None,
         init_score: ArrayLike | None = None,
@@ -106,7 +109,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         callbacks: list[Callable[..., Any]] | None = None,
         init_model: "str | Path | FocalLGBMClassifier | None" = None,
         *,
-        eval_X: Any = None,  # noqa: N803
+        eval_X: Any = None,
         eval_y: Any = None,
     ) -> Self:
         """Fit to labels of any kind; the parameters are those of `LGBMClassifier.fit`.
@@ -185,7 +188,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         fitted = _fit(parameters, X, codes, arguments)
         # what the fit of a plain classifier has found is ours from here on
         found = {k: v for k, v in vars(fitted).items() if k.startswith("_") or k.endswith("_")}
-        vars(self).update({k: v for k, v in found.items() if k != "_other_params"})
+        self.__dict__.update({k: v for k, v in found.items() if k != "_other_params"})
         linear = any(parameters.get(alias) for alias in LINEAR)
         self._start_inside = not self._by_row and not linear and self.booster_.num_trees() > 0
         if self._start_inside and previous is None:
@@ -213,11 +216,9 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
                 "objective must be left out, the focal loss is the objective (focal_gamma=0 is cross-entropy), "
                 f"got {given.pop()!r}"
             )
-        if "rf" in {parameters.get(name) for name in BOOSTING} or "random_forest" in {
-            parameters.get(name) for name in BOOSTING
-        }:
+        if {parameters.get(name) for name in BOOSTING} & {"rf", "random_forest"}:
             raise ValueError(
-                'boosting_type must not be "rf": LightGBM\'s random forests refuse custom objectives and starting margins'
+                "boosting_type must not be 'rf': LightGBM's random forests refuse custom objectives and init_score"
             )
         if eval_class_weight is not None:
             raise ValueError("eval_class_weight must be left out: class weights are part of the loss (focal_alpha)")
@@ -239,7 +240,8 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         several = self._labels.size > 2
         if not asked:
             asked = ["multi_logloss" if several else "binary_logloss"]
-        theirs, ours = [], []
+        theirs: list[str] = []
+        ours: list[Any] = []
         for metric in asked:
             if isinstance(metric, Metric):
                 ours.append(metric)
@@ -257,7 +259,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
 
     # --- predictions -----------------------------------------------------------------------------
 
-    def _margin(self, X: Any, **options: Any) -> NDArray[Any]:  # noqa: N803
+    def _margin(self, X: Any, **options: Any) -> NDArray[Any]:
         self._check_fitted()
         own = options.pop("init_score", None)
         if self._by_row and own is None:
@@ -271,7 +273,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
 
     def decision_function(
         self,
-        X: Any,  # noqa: N803
+        X: Any,
         *,
         start_iteration: int = 0,
         num_iteration: int | None = None,
@@ -290,7 +292,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
 
     def predict_proba(
         self,
-        X: Any,  # noqa: N803
+        X: Any,
         raw_score: bool = False,
         start_iteration: int = 0,
         num_iteration: int | None = None,
@@ -313,7 +315,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
 
     def predict(
         self,
-        X: Any,  # noqa: N803
+        X: Any,
         raw_score: bool = False,
         start_iteration: int = 0,
         num_iteration: int | None = None,
@@ -330,7 +332,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
             return found
         return self._decide(found)
 
-    def _refit_leaves(self, X: Any, codes: NDArray[np.intp], sample_weight: Any, decay: float) -> None:  # noqa: N803
+    def _refit_leaves(self, X: Any, codes: NDArray[np.intp], sample_weight: Any, decay: float) -> None:
         booster, text = self.booster_, self.booster_.model_to_string()
         if not self._start_inside or "\n[boosting: dart]" in text:
             raise ValueError('boosting_type must be "gbdt" and linear_tree off for the leaves to be refitted')
@@ -399,7 +401,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         return self
 
 
-def _fit(parameters: dict[str, Any], X: Any, codes: NDArray[np.intp], arguments: dict[str, Any]) -> lgb.LGBMClassifier:  # noqa: N803
+def _fit(parameters: dict[str, Any], X: Any, codes: NDArray[np.intp], arguments: dict[str, Any]) -> lgb.LGBMClassifier:
     try:
         return lgb.LGBMClassifier(**parameters).fit(X, codes, **arguments)
     except lgb.basic.LightGBMError as error:

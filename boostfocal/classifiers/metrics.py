@@ -123,5 +123,7 @@ def _auc_mu(labels: Any, proba: NDArray[np.float64], weights: Any) -> float:
     for one, other in combinations(np.unique(labels).astype(np.intp), 2):
         rows = (labels == one) | (labels == other)
         log_odds = log_proba[rows, one] - log_proba[rows, other]
-        areas.append(roc_auc_score(labels[rows] == one, log_odds, sample_weight=None if weights is None else weights[rows]))
+        areas.append(
+            roc_auc_score(labels[rows] == one, log_odds, sample_weight=None if weights is None else weights[rows])
+        )
     return float(np.mean(areas))

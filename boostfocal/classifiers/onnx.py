@@ -40,14 +40,18 @@ def model(
     several = ensemble.start.size > 1
     if not several:
         sums = graph.emit("Squeeze", sums, graph.constant(np.array([1])))
-    margin = Symbol(graph, graph.emit("Cast", sums, to=TensorProto.DOUBLE), "f", ensemble.start.size if several else None)
+    margin = Symbol(
+        graph, graph.emit("Cast", sums, to=TensorProto.DOUBLE), "f", ensemble.start.size if several else None
+    )
     if ensemble.start.any():
         margin = margin + (ensemble.start if several else ensemble.start[0])
     proba = posterior.probabilities(margin)
     weighed = proba if costs is None else proba * costs
-    best = np.argmax(weighed, axis=-1)
+    best: Any = np.argmax(weighed, axis=-1)
     kind = labels.dtype.kind
-    names = labels.astype(str).astype(object) if kind in "UO" else labels.astype(np.float64 if kind == "f" else np.int64)
+    names = (
+        labels.astype(str).astype(object) if kind in "UO" else labels.astype(np.float64 if kind == "f" else np.int64)
+    )
     graph.emit("Gather", graph.constant(names), best.name, name="label")
     graph.emit("Cast", proba.name, name="probabilities", to=TensorProto.FLOAT)
     graph.emit("Identity", margin.name, name="margin")

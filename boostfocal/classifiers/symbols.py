@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
-from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 KINDS = {"f": np.float64, "i": np.int64, "b": np.bool_}
@@ -33,7 +32,7 @@ class Graph:
 
 
 class Symbol(NDArrayOperatorsMixin):
-    """A value of the graph: of kind "f" (float64), "i" or "b", with a known number of columns if it has two dimensions."""
+    """A value of the graph: of kind "f" (float64), "i" or "b", with a number of columns if it has two dimensions."""
 
     def __init__(self, graph: Graph, name: str, kind: str = "f", columns: int | None = None) -> None:
         self.graph, self.name, self.kind, self.columns = graph, name, kind, columns
@@ -78,9 +77,9 @@ def _where(condition: Any, one: Any, other: Any) -> Symbol:
     return Symbol(graph, graph.emit("Where", condition.name, *names), "f", max(columns, default=None))
 
 
-def _log1p(x: Symbol) -> Symbol:
+def _log1p(x: Any) -> Any:
     """From log, without its cancellation: the rounding of 1 + x is taken back."""
-    total = 1 + x
+    total: Any = 1 + x
     return np.log(total) - ((total - 1) - x) / total
 
 
@@ -88,7 +87,9 @@ def _reduced(operator: str) -> Callable[..., Symbol]:
     def reduce(x: Symbol, axis: int, keepdims: bool = False, where: Any = True) -> Symbol:
         value = x if where is True else _where(where, x, 0.0)
         axes = x.graph.constant(np.array([axis]))
-        return Symbol(x.graph, x.graph.emit(operator, value.name, axes, keepdims=int(keepdims)), "f", 1 if keepdims else None)
+        return Symbol(
+            x.graph, x.graph.emit(operator, value.name, axes, keepdims=int(keepdims)), "f", 1 if keepdims else None
+        )
 
     return reduce
 

@@ -40,7 +40,16 @@ class Ensemble:
         """Sums of the trees, of shape (n, number of classes), as a node of the graph."""
         columns: dict[str, list[Any]] = {
             name: []
-            for name in ("featureids", "modes", "splits", "truenodeids", "trueleafs", "falsenodeids", "falseleafs", "missing")
+            for name in (
+                "featureids",
+                "modes",
+                "splits",
+                "truenodeids",
+                "trueleafs",
+                "falsenodeids",
+                "falseleafs",
+                "missing",
+            )
         }
         members: list[float] = []
         targets: list[int] = []
@@ -163,4 +172,3 @@ def _lightgbm_node(node: dict[str, Any]) -> Node | float:
     threshold = float(node["threshold"])
     missing_to_true = node["default_left"] if missing == "NaN" else threshold >= 0  # "None": NaN is taken for 0
     return Node(feature, LESS_OR_EQUAL, threshold, [], bool(missing_to_true), *branches)
-

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Self
 
@@ -64,6 +64,8 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         The starting margin. It is inside the booster.
     """
 
+    missing: float
+
     def __init__(
         self,
         *,
@@ -95,7 +97,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
 
     def fit(
         self,
-        X: Any,  # noqa: N803
+        X: Any,
         y: Any,
         *,
         sample_weight: ArrayLike | None = None,
@@ -150,10 +152,17 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
                 "feature_weights": feature_weights if feature_weights is not None else self.feature_weights,
             }  # fmt: skip
             train = self._create_dmatrix(
-                ref=None, data=X, label=codes, weight=sample_weight, base_margin=base_margin, group=None, qid=None, **shared
+                ref=None,
+                data=X,
+                label=codes,
+                weight=sample_weight,
+                base_margin=base_margin,
+                group=None,
+                qid=None,
+                **shared,
             )
             evals = []
-            for i, (X_eval, y_eval) in enumerate(eval_set or []):  # noqa: N806
+            for i, (X_eval, y_eval) in enumerate(eval_set or []):
                 weight = None if sample_weight_eval_set is None else sample_weight_eval_set[i]
                 margin = None if base_margin_eval_set is None else base_margin_eval_set[i]
                 if X_eval is X and y_eval is y and weight is sample_weight and margin is base_margin:
@@ -161,7 +170,14 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
                     continue
                 labels = self._encode(f"eval_set[{i}]", y_eval)
                 held_out = self._create_dmatrix(
-                    ref=train, data=X_eval, label=labels, weight=weight, base_margin=margin, group=None, qid=None, **shared
+                    ref=train,
+                    data=X_eval,
+                    label=labels,
+                    weight=weight,
+                    base_margin=margin,
+                    group=None,
+                    qid=None,
+                    **shared,
                 )
                 evals.append((held_out, f"validation_{i}"))
             evaluation = _Evaluation(self.eval_metric, self.posterior_)
@@ -223,7 +239,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
 
     # --- predictions -----------------------------------------------------------------------------
 
-    def _margin(self, X: Any, **options: Any) -> NDArray[Any]:  # noqa: N803
+    def _margin(self, X: Any, **options: Any) -> NDArray[Any]:
         self._check_fitted()
         if self._by_row and options.get("base_margin") is None:
             raise ValueError("base_margin must be given: the model was trained from one for each row")
@@ -231,7 +247,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
 
     def decision_function(
         self,
-        X: Any,  # noqa: N803
+        X: Any,
         *,
         validate_features: bool = True,
         base_margin: ArrayLike | None = None,
@@ -244,7 +260,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
 
     def predict_proba(
         self,
-        X: Any,  # noqa: N803
+        X: Any,
         validate_features: bool = True,
         base_margin: ArrayLike | None = None,
         iteration_range: tuple[int, int] | None = None,
@@ -257,7 +273,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
 
     def predict(
         self,
-        X: Any,  # noqa: N803
+        X: Any,
         *,
         output_margin: bool = False,
         validate_features: bool = True,
@@ -270,7 +286,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         )
         return margin if output_margin else self._decide(self.posterior_.predict_proba(margin))
 
-    def _refit_leaves(self, X: Any, codes: NDArray[np.intp], sample_weight: Any, decay: float) -> None:  # noqa: N803
+    def _refit_leaves(self, X: Any, codes: NDArray[np.intp], sample_weight: Any, decay: float) -> None:
         document = json.loads(bytes(self._Booster.save_raw("json")))
         booster = document["learner"]["gradient_booster"]
         if booster["name"] != "gbtree" or "weight_drop" in booster["model"]:
@@ -280,12 +296,12 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
             raise ValueError("num_parallel_tree must be 1 for the leaves to be refitted")
         found = np.reshape(self.apply(X), (codes.size, -1)).astype(np.intp)  # up to the best iteration
         trees = stored["trees"][: found.shape[1]]
-        new = refitted(
-            self.loss_, codes, sample_weight, found,
-            [np.array(tree["split_conditions"], np.float64) for tree in trees],
-            stored["tree_info"][: len(trees)], [self._training["learning_rate"]] * len(trees), np.atleast_1d(self.start_),
-            Penalties(self._training["reg_alpha"], self._training["reg_lambda"], self._training["max_delta_step"]), decay,
-        )  # fmt: skip
+        training = self._training
+        penalties = Penalties(training["reg_alpha"], training["reg_lambda"], training["max_delta_step"])
+        present = [np.array(tree["split_conditions"], np.float64) for tree in trees]
+        classes, rates = stored["tree_info"][: len(trees)], [training["learning_rate"]] * len(trees)
+        start = np.atleast_1d(self.start_)
+        new = refitted(self.loss_, codes, sample_weight, found, present, classes, rates, start, penalties, decay)
         for tree, values in zip(trees, new, strict=True):
             leaf = np.array(tree["left_children"]) == -1
             tree["split_conditions"] = np.where(leaf, values, tree["split_conditions"]).tolist()
@@ -379,7 +395,7 @@ class _Evaluation:
                 self._ours.append((found.name, found.score))
                 name, maximize = found.name, found.greater_is_better
             self._last = name, maximize
-        self.parameters: Mapping[str, Any] = {"eval_metric": theirs} if theirs else {}
+        self.parameters: dict[str, Any] = {"eval_metric": theirs} if theirs else {}
 
     def _of_user(self, metric: Callable[..., Any]) -> Callable[..., Any]:
         weighted = "sample_weight" in signature(metric).parameters
