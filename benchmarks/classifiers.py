@@ -81,34 +81,49 @@ def choose(report: Report, loads: Iterable[Loader], folds: int) -> None:
 def judge(report: Report, loads: Iterable[Loader], folds: int) -> None:
     settings: list[Any] = [None, {}, {"focal_gamma": 0}, *({"focal_alpha": alpha} for alpha in WEIGHTS)]
     found = run(loads, settings, folds)
-    losses, precisions, rates = [], [], []
+    losses, precisions, rates, worse, further = [], [], [], 0, 0.0
     for (name, engine), by_fold in found.items():
+        figures = {key: np.array([[one[key] for one in fold[1:]] for fold in by_fold]) for key in by_fold[0][1]}
+        parents = {key: np.array([fold[0][key] for fold in by_fold]) for key in by_fold[0][0]}
+        share = float(parents["test_share"].mean())
 
-        def mean(setting: int, figure: str, by_fold: Any = by_fold) -> float:
-            return float(np.mean([fold[setting][figure] for fold in by_fold]))
+        def difference(ours: Any, theirs: Any, share: float = share) -> tuple[str, float, float]:
+            middle, reach = interval(ours - theirs, share)
+            return (
+                f"{middle:+.4f}" + ("" if reach is None else f" ± {reach:.4f}"),
+                middle,
+                np.inf if reach is None else reach,
+            )
 
-        def more(setting: int, reference: int, by_fold: Any = by_fold) -> str:
-            differences = np.array([fold[setting]["ap"] - fold[reference]["ap"] for fold in by_fold])
-            middle, reach = interval(differences, by_fold[0][0]["test_share"])
-            return f"{middle:+.4f}" + ("" if reach is None else f" ± {reach:.4f}")
-
+        default, gamma_0, rare = (figures["log_loss"][:, i] for i in range(3))
+        beside, middle, reach = difference(default, parents["log_loss"])
+        worse += middle > reach
+        sigmoid = figures["sigmoid"].mean(axis=0)
         about = f"{name}, {engine}"
-        losses.append((f"{about} ({mean(0, 'rows'):.0f} rows, {100 * mean(0, 'rate'):.1f} %)",
-                       mean(0, "log_loss"), mean(1, "log_loss"), mean(2, "log_loss"), mean(1, "sigmoid"),
-                       mean(3, "log_loss"), mean(3, "sigmoid")))  # fmt: skip
-        precisions.append((about, mean(0, "ap"), mean(1, "ap"), more(1, 0), more(2, 0), more(1, 2)))
-        rates.append((about, *(float(np.mean([fold[i]["off"] for fold in by_fold])) for i in range(len(settings)))))
-        report.target(
-            f"{about}: log loss beside the parent's", mean(1, "log_loss") / mean(0, "log_loss"), high=1.0, timing=False
-        )
-    columns = ("table", "parent", "default", "gamma 0", "sigmoid of default", "alpha 0.03", "sigmoid of it")
-    report.table("Log loss of predict_proba, and of the margins' sigmoid", columns, losses, 4)
-    columns = ("table", "parent", "default", "default − parent", "gamma 0 − parent", "default − gamma 0")
-    report.table("Average precision, differences with corrected 95 % interval", columns, precisions, 4)
-    columns = ("table", "parent", "default", "gamma 0", *(f"alpha {alpha}" for alpha in WEIGHTS))
-    report.table("Mean probability minus the true rate, in its standard errors, mean of the folds", columns, rates, 2)
-    worst = max(abs(value) for row in rates for value in row[2:])
-    report.target("largest mean deviation of the mean probability, in standard errors", worst, high=1.0, timing=False)
+        losses.append((
+            about, float(parents["log_loss"].mean()), float(default.mean()), beside, float(gamma_0.mean()),
+            float(sigmoid[0]), float(rare.mean()), float(sigmoid[2]),
+        ))  # fmt: skip
+        default, gamma_0 = (figures["ap"][:, i] for i in range(2))
+        precisions.append((
+            f"{about} ({parents['rows'][0]} rows, {parents['rate'][0]:.1%})", float(parents["ap"].mean()),
+            float(default.mean()), *(difference(a, b)[0] for a, b in
+                                     ((default, parents["ap"]), (gamma_0, parents["ap"]), (default, gamma_0))),
+        ))  # fmt: skip
+        off, parents_off = figures["off"].mean(axis=0).tolist(), float(parents["off"].mean())
+        rates.append((about, parents_off, *off))
+        further = max(further, *(abs(value) - abs(parents_off) for value in off))
+    columns: tuple[str, ...] = (
+        "log loss", "parent", "default", "default − parent", "gamma 0", "its sigmoid's", "alpha 0.03", "its sigmoid's "
+    )  # fmt: skip
+    report.table("Log loss of predict_proba, of two settings beside that of the margins' sigmoid", columns, losses, 4)
+    columns = ("average precision", "parent", "default", "default − parent", "gamma 0 − parent", "default − gamma 0")
+    report.table("Average precision, differences with their corrected 95 % interval", columns, precisions, 4)
+    names = ["1 to 30" if isinstance(alpha, dict) else str(alpha) for alpha in WEIGHTS]
+    columns = ("mean probability − rate", "parent", "default", "gamma 0", *names)
+    report.table("In standard errors of the test fold's rate, by focal_alpha; mean of the folds", columns, rates, 2)
+    report.target("tables and engines where log loss is worse beyond its interval", worse, high=0, timing=False)
+    report.target("how much further from the rate than the parent, in standard errors", further, high=1, timing=False)
 
 
 def main() -> int:

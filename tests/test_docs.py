@@ -1,0 +1,90 @@
+"""What the README and the documents show runs, and gives what they say."""
+
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+
+
+def blocks(document: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", document.read_text(encoding="utf-8"), flags=re.M | re.S)
+
+
+def made() -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+    """The names that the documents take for given, and the truth of the validation rows."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(6000, 4))
+    y = (rng.random(6000) < 1 / (1 + np.exp(3 - 2 * X[:, 0]))).astype(int)
+    y_class = np.digitize(X[:, 1] + rng.normal(size=6000), [0, 1.5])
+    Y = (X[:, :2] + rng.normal(size=(6000, 2)) > 1).astype(float)
+    names = {"X": X[:4000], "y": y[:4000], "X_valid": X[4000:], "y_valid": y[4000:]}
+    return names | {"y_class": y_class[:4000], "Y": Y[:4000]}, y_class[4000:], Y[4000:]
+
+
+def test_the_readmes_python_gives_probabilities_of_the_true_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("xgboost")
+    pytest.importorskip("lightgbm")
+    monkeypatch.chdir(tmp_path)
+    scope, y_class, Y = made()
+    y = scope["y_valid"]
+    found = blocks(ROOT / "README.md")
+    two = np.column_stack([1 - y, y])
+    truths = [two, y, y, y, y_class[:, np.newaxis] == range(3), Y]
+    assert len(found) == len(truths)
+    for block, truth in zip(found, truths, strict=True):
+        exec(block, scope)
+        assert np.shape(scope["probability"]) == truth.shape
+        np.testing.assert_allclose(np.mean(scope["probability"], axis=0), truth.mean(axis=0), atol=0.03)
+
+
+def test_every_way_of_scoring_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("xgboost", "lightgbm", "onnxruntime", "treelite"):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    scope, y_class, _ = made()
+    probabilities = []
+    for block in blocks(ROOT / "docs" / "scoring.md"):
+        exec(block, scope)
+        probabilities.append(scope.get("probability"))
+    model, other, rows = scope["model"], scope["other"], scope["X_valid"]
+    expected = model.predict_proba(rows)
+    np.testing.assert_allclose(probabilities[1], expected[:, 1], rtol=1e-6)
+    np.testing.assert_allclose(scope["probability"], expected, atol=2e-5)
+    np.testing.assert_array_equal(scope["label"], model.predict(rows))
+    for name in ("margin", "treelite_margin"):
+        np.testing.assert_allclose(scope[name], model.decision_function(rows), atol=2e-5)
+    np.testing.assert_allclose(scope["lightgbm_margin"], other.decision_function(rows), rtol=1e-12)
+    np.testing.assert_allclose(scope["plain"], expected[:, 1], rtol=1e-9)
+    np.testing.assert_allclose(scope["interpolated"], expected[:, 1], atol=1e-4)
+    recalibrated = model.recalibrate(rows, scope["y_valid"]).posterior_
+    again = scope["posterior"](scope["margin"], 2.0, 0.25, recalibrated.slope, recalibrated.bias)
+    np.testing.assert_allclose(again, model.predict_proba(rows)[:, 1], rtol=1e-9)
+    several = (
+        type(other)(n_estimators=20, focal_alpha=[1, 2, 3], verbosity=-1).fit(rows, y_class).recalibrate(rows, y_class)
+    )
+    formula = scope["posterior_of_several"](
+        several.decision_function(rows), several.loss_.gamma, several.loss_.alpha, several.posterior_.slope,
+        several.posterior_.bias,
+    )  # fmt: skip
+    np.testing.assert_allclose(formula, several.predict_proba(rows), rtol=1e-9)
+
+
+def test_the_example_goes_from_transactions_to_alerts() -> None:
+    for package in ("lightgbm", "onnxruntime"):
+        pytest.importorskip(package)
+    figures = runpy.run_path(str(ROOT / "docs" / "transactions.py"))["main"](60_000)
+    assert figures["log loss"] < figures["log loss of the share alone"]
+    assert figures["average precision"] > 5 * figures["share of fraud"]
+    assert figures["cost, with alerts where they pay, of that without"] < 1.0
+    assert figures["mean probability"] == pytest.approx(figures["share of fraud"], rel=0.5)
+    assert figures["largest difference of the reloaded model"] < 1e-9
+    assert figures["largest difference of the ONNX model"] < 2e-5
