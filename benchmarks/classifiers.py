@@ -24,7 +24,9 @@ ENGINES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "lightgbm": (lgb.LGBMClassifier, FocalLGBMClassifier, {"verbosity": -1}),
 }
 GRID = [(gamma, alpha) for gamma in (0, 0.5, 1, 2) for alpha in (None, 0.5, 0.25, "balanced")]
-WEIGHTS: list[Any] = [0.03, 0.25, 0.75, 0.97, {0: 1, 1: 30}, "balanced"]
+WEIGHTS: list[Any] = [0.03, 0.25, 0.5, 0.75, 0.97, {0: 1, 1: 30}, "balanced"]
+SMALL = {"max_depth": 3, "learning_rate": 0.05}  # as large as such tables bear
+DEFAULT = {"focal_gamma": 0.5}
 FOLDS = 5
 
 Figures = dict[str, Any]
@@ -38,7 +40,8 @@ def fitted(load: Loader, fold: int, engine: str, settings: Iterable[dict[str, An
     X, y, held_out, truth = table.X.iloc[train], table.y[train], table.X.iloc[test], table.y[test]
     result = []
     for setting in settings:
-        model = (parent if setting is None else focal)(n_jobs=1, **options, **(setting or {})).fit(X, y)
+        theirs = setting is None or "focal_gamma" not in setting
+        model = (parent if theirs else focal)(n_jobs=1, **options, **(setting or {})).fit(X, y)
         proba = model.predict_proba(held_out)[:, 1]
         figures: Figures = {
             "log_loss": log_loss(truth, proba),
@@ -48,7 +51,7 @@ def fitted(load: Loader, fold: int, engine: str, settings: Iterable[dict[str, An
             "rate": table.y.mean(),
             "off": (proba.mean() - truth.mean()) / np.sqrt(truth.var() / truth.size),
         }
-        if setting is not None:
+        if not theirs:
             figures["sigmoid"] = log_loss(truth, expit(model.decision_function(held_out)))
         result.append(figures)
     return result
@@ -79,40 +82,40 @@ def choose(report: Report, loads: Iterable[Loader], folds: int) -> None:
 
 
 def judge(report: Report, loads: Iterable[Loader], folds: int) -> None:
-    settings: list[Any] = [None, {}, {"focal_gamma": 0}, *({"focal_alpha": alpha} for alpha in WEIGHTS)]
-    found = run(loads, settings, folds)
-    losses, precisions, rates, worse, further = [], [], [], 0, 0.0
+    parent, default, gamma_0, rare = range(4)
+    settings: list[Any] = [None, DEFAULT, {"focal_gamma": 0}, DEFAULT | {"focal_alpha": 0.03}]
+    small: list[Any] = [SMALL, *(SMALL | DEFAULT | {"focal_alpha": alpha} for alpha in WEIGHTS)]
+    found = run(loads, settings + small, folds)
+    losses, precisions, rates, worse, furthest = [], [], [], 0, 0.0
     for (name, engine), by_fold in found.items():
-        figures = {key: np.array([[one[key] for one in fold[1:]] for fold in by_fold]) for key in by_fold[0][1]}
-        parents = {key: np.array([fold[0][key] for fold in by_fold]) for key in by_fold[0][0]}
-        share = float(parents["test_share"].mean())
 
-        def difference(ours: Any, theirs: Any, share: float = share) -> tuple[str, float, float]:
-            middle, reach = interval(ours - theirs, share)
-            return (
-                f"{middle:+.4f}" + ("" if reach is None else f" ± {reach:.4f}"),
-                middle,
-                np.inf if reach is None else reach,
-            )
+        def of(setting: int, figure: str, by_fold: Any = by_fold) -> Any:
+            return np.array([fold[setting].get(figure, np.nan) for fold in by_fold])
 
-        default, gamma_0, rare = (figures["log_loss"][:, i] for i in range(3))
-        beside, middle, reach = difference(default, parents["log_loss"])
-        worse += middle > reach
-        sigmoid = figures["sigmoid"].mean(axis=0)
+        def more(ours: int, theirs: int, figure: str, of: Any = of) -> tuple[str, bool]:
+            """A mean difference with its interval, and whether it is above it."""
+            middle, reach = interval(of(ours, figure) - of(theirs, figure), float(of(parent, "test_share").mean()))
+            return f"{middle:+.4f}" + ("" if reach is None else f" ± {reach:.4f}"), reach is not None and middle > reach
+
         about = f"{name}, {engine}"
+        beside, is_worse = more(default, parent, "log_loss")
+        worse += is_worse
+
+        def mean(setting: int, figure: str, of: Any = of) -> float:
+            return float(of(setting, figure).mean())
+
         losses.append((
-            about, float(parents["log_loss"].mean()), float(default.mean()), beside, float(gamma_0.mean()),
-            float(sigmoid[0]), float(rare.mean()), float(sigmoid[2]),
+            about, mean(parent, "log_loss"), mean(default, "log_loss"), beside, mean(gamma_0, "log_loss"),
+            mean(default, "sigmoid"), mean(rare, "log_loss"), mean(rare, "sigmoid"),
         ))  # fmt: skip
-        default, gamma_0 = (figures["ap"][:, i] for i in range(2))
         precisions.append((
-            f"{about} ({parents['rows'][0]} rows, {parents['rate'][0]:.1%})", float(parents["ap"].mean()),
-            float(default.mean()), *(difference(a, b)[0] for a, b in
-                                     ((default, parents["ap"]), (gamma_0, parents["ap"]), (default, gamma_0))),
+            f"{about} ({by_fold[0][0]['rows']} rows, {by_fold[0][0]['rate']:.1%})",
+            mean(parent, "ap"), mean(default, "ap"),
+            more(default, parent, "ap")[0], more(gamma_0, parent, "ap")[0], more(default, gamma_0, "ap")[0],
         ))  # fmt: skip
-        off, parents_off = figures["off"].mean(axis=0).tolist(), float(parents["off"].mean())
-        rates.append((about, parents_off, *off))
-        further = max(further, *(abs(value) - abs(parents_off) for value in off))
+        off = [mean(setting, "off") for setting in range(len(settings), len(settings + small))]
+        rates.append((about, mean(parent, "off"), *off))
+        furthest = max(furthest, *map(abs, off[1:]))
     columns: tuple[str, ...] = (
         "log loss", "parent", "default", "default − parent", "gamma 0", "its sigmoid's", "alpha 0.03", "its sigmoid's "
     )  # fmt: skip
@@ -120,10 +123,11 @@ def judge(report: Report, loads: Iterable[Loader], folds: int) -> None:
     columns = ("average precision", "parent", "default", "default − parent", "gamma 0 − parent", "default − gamma 0")
     report.table("Average precision, differences with their corrected 95 % interval", columns, precisions, 4)
     names = ["1 to 30" if isinstance(alpha, dict) else str(alpha) for alpha in WEIGHTS]
-    columns = ("mean probability − rate", "parent", "default", "gamma 0", *names)
-    report.table("In standard errors of the test fold's rate, by focal_alpha; mean of the folds", columns, rates, 2)
+    columns = ("mean probability − rate", "large parent", "parent", *names)
+    title = "In standard errors of the test fold's rate, of small models (depth 3, rate 0.05), by focal_alpha"
+    report.table(title, columns, rates, 2)
     report.target("tables and engines where log loss is worse beyond its interval", worse, high=0, timing=False)
-    report.target("how much further from the rate than the parent, in standard errors", further, high=1, timing=False)
+    report.target("furthest from the rate, in its standard errors", furthest, high=1, timing=False)
 
 
 def main() -> int:
