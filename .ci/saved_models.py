@@ -1,4 +1,4 @@
-"""Models that one version of the engines wrote, scored by another: `write DIR` with the old, `check DIR` with the new."""
+"""Models of one version of the engines, scored by another: `write DIR` with the old, `check DIR` with the new."""
 
 import sys
 from pathlib import Path

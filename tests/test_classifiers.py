@@ -216,6 +216,8 @@ def test_sparse_and_dense_agree(kind: type, rows: Any) -> None:
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_contributions_sum_to_the_margin(kind: type, n_classes: int, rows: Any) -> None:
     X, score = rows
+    if kind is XGB and n_classes > 2 and XGBOOST_3_1_0:
+        pytest.skip("XGBoost 3.1.0 adds the first class's start to the contributions of all")
     model = make(kind).fit(X, labels(score, n_classes))
     if kind is XGB:
         found = model.get_booster().predict(xgb.DMatrix(X), pred_contribs=True)
@@ -549,7 +551,7 @@ def test_every_booster_of_xgboost(booster: str, n_classes: int, rows: Any) -> No
     y = labels(score, n_classes)
     model = make(XGB, booster=booster).fit(X, y)
     plain = model.get_booster().predict(xgb.DMatrix(X), output_margin=True)
-    np.testing.assert_allclose(model.decision_function(X), plain, rtol=1e-6)
+    np.testing.assert_allclose(model.decision_function(X), plain, rtol=1e-6, atol=1e-6)
     assert model.predict_proba(X).mean(axis=0)[0] == pytest.approx((y == 0).mean(), abs=0.02)
 
 

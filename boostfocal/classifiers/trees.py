@@ -97,8 +97,8 @@ class Ensemble:
         return graph.emit("TreeEnsemble", features, domain="ai.onnx.ml", **attributes)
 
 
-def of_xgboost(booster: Any) -> Ensemble:
-    """Trees of an XGBoost booster, whose numbers are float32.
+def of_xgboost(booster: Any, rounds: int | None) -> Ensemble:
+    """Trees of an XGBoost booster's first rounds (None: all), whose numbers are float32.
 
     Raises
     ------
@@ -115,7 +115,8 @@ def of_xgboost(booster: Any) -> Ensemble:
     weights = stored.get("weight_drop", weights)
     start = np.atleast_1d(np.array(json.loads(learner["learner_model_param"]["base_score"]), np.float32))
     ensemble = Ensemble(np.float32, start.astype(np.float64))
-    for number, (tree, target) in enumerate(zip(stored["trees"], stored["tree_info"], strict=True)):
+    count = stored["iteration_indptr"][-1 if rounds is None else rounds]
+    for number, (tree, target) in enumerate(zip(stored["trees"][:count], stored["tree_info"][:count], strict=True)):
         scale = weights[number] if weights else 1.0
         ensemble.trees.append((target, _xgboost_node(tree, _members(tree), 0, scale)))
     return ensemble

@@ -312,7 +312,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
 
         booster = self.get_booster()
         best = booster.attributes().get("best_iteration")
-        return of_xgboost(booster if best is None else booster[: int(best) + 1])
+        return of_xgboost(booster, None if best is None else int(best) + 1)
 
     # --- files -----------------------------------------------------------------------------------
 
