@@ -76,6 +76,11 @@ class Ensemble:
                     if isinstance(child, Node):
                         open_.append((child, f"{side}nodeids", number))
                     else:
+                        if len(weights) == number + 1:
+                            # the next node's number, and that may be the other branch: ONNX Runtime (1.21 to 1.23 at
+                            # least) takes a node for a leaf if both branches have one number
+                            targets.append(0)
+                            weights.append(0.0)
                         columns[f"{side}leafs"][number], columns[f"{side}nodeids"][number] = 1, len(weights)
                         targets.append(target)
                         weights.append(child)
