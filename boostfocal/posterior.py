@@ -9,11 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import validation
 from .focal import FocalLoss
+from .kernels import rows
 from .objective import Float64s, float64, positive_total
 from .softmax import SoftmaxFocalLoss
 
 Loss = FocalLoss | SoftmaxFocalLoss
 
+BLOCK = 16_384  # rows at a time, so that what is computed on the way stays in the cache
 LOSSES = {loss.__name__: loss for loss in (FocalLoss, SoftmaxFocalLoss)}
 SEPARATED = 1e-6  # a log loss below is on its way to zero: the classes do not overlap, and no slope is the best
 
@@ -73,15 +75,19 @@ class Posterior:
         -------
         ndarray of float64 of shape (n, K)
         """
-        return np.asarray(self.probabilities(self._checked(margin)))
+        margins = self._checked(margin)
+        result = np.empty((margins.shape[0], self.n_classes))
+        for first in range(0, margins.shape[0], BLOCK):
+            block = slice(first, first + BLOCK)
+            result[block] = self.probabilities(float64(margins[block]))
+        return result
 
     def probabilities(self, margins: Any) -> Any:
         """`predict_proba` by array operations alone, so that margins may also be the symbols of a graph."""
-        from scipy.special import expit
-
         scores = self._scores(margins)
         if self.n_classes == 2:
-            return np.stack([expit(-scores), expit(scores)], axis=-1)
+            second, first, _, _ = rows.sides(scores)
+            return np.stack([first, second], axis=-1)
         e = np.exp(scores - np.max(scores, axis=-1, keepdims=True))
         return e / np.sum(e, axis=-1, keepdims=True)
 
@@ -120,9 +126,9 @@ class Posterior:
         counts = np.bincount(own, by_row, self.n_classes)
         if not counts.all():
             raise ValueError(f"y must have rows of every class to recalibrate, got none of {np.argmin(counts)}")
-        log_odds = self._scores(margins)
+        log_odds = self._scores(float64(margins))
         log_proba = np.stack([np.zeros(own.size), log_odds], axis=1) if self.n_classes == 2 else log_odds
-        rows = np.arange(own.size)
+        each = np.arange(own.size)
 
         def loss_and_gradient(parameters: Float64s) -> tuple[float, Float64s]:
             scale = parameters[0] if slope else 1.0
@@ -130,9 +136,9 @@ class Posterior:
             scores -= scores.max(axis=1, keepdims=True)
             e = np.exp(scores)
             total = e.sum(axis=1, keepdims=True)
-            value = by_row @ (np.log(total[:, 0]) - scores[rows, own])
+            value = by_row @ (np.log(total[:, 0]) - scores[each, own])
             error = e / total
-            error[rows, own] -= 1
+            error[each, own] -= 1
             error *= by_row[:, np.newaxis]
             by_bias = error.sum(axis=0)[1:]
             gradient = np.append(np.sum(error * log_proba), by_bias) if slope else by_bias
@@ -185,7 +191,7 @@ class Posterior:
             accepted = f"(n, {self.n_classes})" if self.n_classes > 2 else "(n,)"
             raise ValueError(f"margin must have shape {accepted}, got shape {margins.shape}")
         validation.check_values(margins=margins)
-        return float64(margins)
+        return margins
 
 
 def levelling(loss: Loss, margins: NDArray[Any], y: NDArray[np.intp], weights: ArrayLike | None) -> Float64s:
@@ -210,7 +216,7 @@ def levelling(loss: Loss, margins: NDArray[Any], y: NDArray[np.intp], weights: A
 
     posterior = Posterior(loss)
     several = margins.ndim > 1
-    rows = float64(margins)
+    values = float64(margins)
     by_row = np.ones(y.size) if weights is None else np.asarray(weights, np.float64)
     share = np.bincount(y, by_row, posterior.n_classes) / by_row.sum()
 
@@ -218,7 +224,7 @@ def levelling(loss: Loss, margins: NDArray[Any], y: NDArray[np.intp], weights: A
         return np.append(free, -free.sum()) if several else free
 
     def error(free: Float64s) -> Float64s:
-        proba = posterior.probabilities(rows + (moved(free) if several else free[0]))
+        proba = posterior.predict_proba(values + (moved(free) if several else free[0]))
         mean = np.average(proba, axis=0, weights=by_row)
         return np.asarray(np.log(mean[1:] / mean[0]) - np.log(share[1:] / share[0]))
 
