@@ -171,6 +171,8 @@ class Posterior:
         parameters["max_step"] = float(parameters["max_step"])
         if loss is FocalLoss and isinstance(parameters["gamma"], list):
             parameters["gamma"] = tuple(parameters["gamma"])
+        if not isinstance(bias, list):
+            raise TypeError(f"bias must be one number for each class, got {bias!r}")
         posterior = cls(loss(**parameters), float(slope), tuple(float(one) for one in bias))
         if len(posterior.bias) != posterior.n_classes or not np.isfinite([posterior.slope, *posterior.bias]).all():
             raise ValueError(f"slope and bias must be finite numbers, bias one for each class, got {slope!r}, {bias!r}")

@@ -52,6 +52,8 @@ def fit(model: Any, X: Any, y: Any, *, eval_set: Any = None, metric: Any = None,
 
 
 def history(model: Any, name: str) -> list[float]:
+    if isinstance(model, XGB) and name == "average_precision":
+        name = "precision_average"  # XGBoost maximizes names that begin with pre
     results = model.evals_result_ if isinstance(model, LGBM) else model.evals_result()
     return list(next(iter(results.values()))[name])
 
@@ -185,6 +187,27 @@ def test_labels_of_any_kind_come_back(kind: type, names: Any, rows: Any) -> None
     assert found.dtype == model.classes_.dtype
     assert (found == y).mean() > 0.65
     assert model.score(X, y) == (found == y).mean()
+
+
+@BOTH
+def test_labels_and_weights_in_pandas_own_types(kind: type, rows: Any) -> None:
+    X, score = rows
+    y = labels(score, 2)
+    reference = make(kind).fit(X, y, sample_weight=np.ones(y.size))
+    for target in (
+        pd.Series(y, dtype="Int64"), pd.Series(y == 1, dtype="boolean"), pd.Series(y.astype(object)),
+        pd.Series(pd.Categorical(y)), y.astype(object), pd.Series(np.array(["n", "y"])[y], dtype="string"),
+    ):  # fmt: skip
+        model = make(kind).fit(X, target, sample_weight=pd.Series(np.ones(y.size), dtype=object))
+        np.testing.assert_array_equal(model.predict_proba(X), reference.predict_proba(X))
+        assert model.classes_.dtype.kind in "ibUO"
+    for target in (
+        pd.Series([1, None] * 50, dtype="Int64"),
+        pd.Series(["a", None] * 50),
+        np.array(["a", np.nan] * 50, object),
+    ):
+        with pytest.raises(ValueError, match=r"NaN|classes of one kind|Unknown label type"):
+            make(kind).fit(X[:100], target)
 
 
 @BOTH
@@ -383,6 +406,43 @@ def test_metrics_named_in_lightgbms_parameters(rows: Any) -> None:
     assert make(LGBM, metric="None").fit(X, y, eval_set=[(X, y)]).evals_result_ == {}
 
 
+@BOTH
+def test_values_are_exact_and_in_the_order_asked_for(kind: type, rows: Any) -> None:
+    X, score = rows
+    y = (score > 4.2).astype(int)  # few positives: the Brier score moves by millionths
+    model = make(kind, n_estimators=40, learning_rate=0.02)
+    fit(model, X, y, eval_set=[(X, y)], metric=["brier", "auc", "logloss"])
+    values = history(model, "brier")
+    assert len(set(values)) > 30
+    assert values[-1] == pytest.approx(brier_score_loss(y, model.predict_proba(X)[:, 1]), rel=1e-7)
+    results = model.evals_result_ if kind is LGBM else model.evals_result()
+    assert list(next(iter(results.values()))) == ["brier", "auc", "logloss"]
+
+
+def test_an_early_stopping_of_the_users_own_watches_the_last_metric_and_the_right_way(rows: Any) -> None:
+    X, score = rows
+    y = labels(score, 2)
+    for metric in ("auc", "average_precision", "logloss"):
+        stop = xgb.callback.EarlyStopping(rounds=5)
+        asked = [name for name in ("logloss", "auc") if name != metric] + [metric]
+        model = make(XGB, n_estimators=200, learning_rate=0.5, callbacks=[stop], eval_metric=asked)
+        model.fit(X[:N_TRAIN], y[:N_TRAIN], eval_set=[(X[N_TRAIN:], y[N_TRAIN:])], verbose=False)
+        best = np.argmin if metric == "logloss" else np.argmax
+        assert model.best_iteration == best(history(model, metric))
+
+
+def test_lightgbms_first_metric_only_is_the_first(rows: Any) -> None:
+    X, score = rows
+    y = labels(score, 2)
+    model = make(LGBM, n_estimators=200, learning_rate=0.5, early_stopping_round=5, first_metric_only=True)
+    fit(model, X[:N_TRAIN], y[:N_TRAIN], eval_set=[(X[N_TRAIN:], y[N_TRAIN:])], metric=["binary_logloss", "auc"])
+    assert model.best_iteration_ - 1 == np.argmin(history(model, "binary_logloss"))
+    with pytest.raises(ValueError, match="multi_error_top_k must be left out"):
+        make(LGBM, multi_error_top_k=2).fit(X, y)
+    with pytest.raises(TypeError, match=r"eval_metric must take .* got 'log_loss' with \d parameters"):
+        make(LGBM).fit(X, y, eval_set=[(X, y)], eval_metric=log_loss)
+
+
 # --- with scikit-learn ---------------------------------------------------------------------------------
 
 EXPECTED_FAILURES = {
@@ -540,6 +600,60 @@ def test_recent_labels_recalibrate_and_refit(kind: type, n_classes: int, rows: A
     model.refit_leaves(X[new], recent[new], decay=0.5)
     assert rounds(model) == 15
     assert log_loss(recent[held_out], model.predict_proba(X[held_out])) < before
+
+
+@BOTH
+@pytest.mark.parametrize("alpha", [0.9, "balanced", {0: 1, 1: 30}], ids=str)
+def test_refitted_leaves_of_weighted_classes_have_the_rate_of_the_new_labels(kind: type, alpha: Any, rows: Any) -> None:
+    X, score = rows
+    model = make(kind, focal_alpha=alpha).fit(X[:1000], labels(score, 2)[:1000])
+    recent = labels(score - 0.7, 2)
+    model.refit_leaves(X[1000:], recent[1000:], decay=0.0)
+    assert model.predict_proba(X[1000:])[:, 1].mean() == pytest.approx(recent[1000:].mean(), rel=1e-5)
+
+
+@BOTH
+def test_a_fit_that_fails_leaves_the_model_as_it_was(kind: type, rows: Any) -> None:
+    X, score = rows
+    y = labels(score, 2)
+    model = make(kind, focal_gamma=2.0).fit(X, y)
+    before = model.predict_proba(X)
+    for rows_, target, options in ((X[:100], y, {}), (X, np.array(["a", "b"])[y], {"sample_weight": -np.ones(y.size)})):
+        with pytest.raises(ValueError, match=r"X must have a row for each label|sample_weight must be"):
+            model.set_params(focal_gamma=0.0).fit(rows_, target, **options)
+        np.testing.assert_array_equal(model.predict_proba(X), before)
+        assert model.classes_.tolist() == [0, 1]
+    with pytest.raises(ValueError, match="X must have a row for each label"):
+        model.refit_leaves(X[:100], y)
+    with pytest.raises(ValueError, match=r"eval_set\[0\]\[0\] must have a row for each label"):
+        fit(model, X, y, eval_set=[(X[:100], y)])
+    fresh = make(kind)
+    with pytest.raises(ValueError, match="X must have a row"):
+        fresh.fit(X[:100], y)
+    with pytest.raises(sklearn.exceptions.NotFittedError):
+        fresh.predict(X)
+
+
+@BOTH
+def test_trees_without_a_split_are_warned_of(kind: type, rows: Any) -> None:
+    X, score = rows
+    with pytest.warns(UserWarning, match=r"no tree of this Focal.* has a split"):
+        model = make(kind, min_child_weight=1e6).fit(X, labels(score, 2))
+    np.testing.assert_allclose(model.predict_proba(X).mean(axis=0), np.bincount(labels(score, 2)) / 2500, rtol=1e-6)
+
+
+@BOTH
+def test_class_weights_meet_the_penalties_as_in_the_parent(kind: type, rows: Any) -> None:
+    X, score = rows
+    y = labels(score, 2)
+    common: dict[str, Any] = {"focal_gamma": 0.0, "focal_hessian": "exact", "min_child_weight": 20.0}
+    if kind is XGB:
+        common["tree_method"] = "exact"  # quantiles depend on weights
+    model = make(kind, scale_pos_weight=7.0, **common).fit(X, y)
+    weighted = make(kind, focal_alpha=None, **common)
+    weighted.fit(X, y, sample_weight=np.where(y == 1, 7.0, 1.0))
+    difference = model.decision_function(X) - weighted.decision_function(X)
+    np.testing.assert_allclose(difference, difference[0], atol=1e-5)  # the same trees, levelled
 
 
 # --- boosters --------------------------------------------------------------------------------------------

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from test_classifiers import XGBOOST_3_1_0, fit, labels, make
 
 import boostfocal
@@ -26,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWa
 XGB, LGBM = FocalXGBClassifier, FocalLGBMClassifier
 BOTH = pytest.mark.parametrize("kind", [XGB, LGBM])
 SUFFIX = {XGB: ".ubj", LGBM: ".txt"}
-NAMES = {2: np.array(["=o,k\n", "fraud"]), 3: np.array([3, 5, 11])}
+NAMES = {2: np.array(["=o,k\n", "C:\\users\\%"]), 3: np.array([3, 5, 11])}
 
 
 def data(categories: bool) -> tuple[pd.DataFrame, np.ndarray]:
@@ -62,8 +64,8 @@ def trained(
 
 
 def codes(X: pd.DataFrame) -> np.ndarray:
-    """Categories as their codes, missing ones as NaN."""
-    columns = [X[c].cat.codes.replace(-1, np.nan) if X[c].dtype == "category" else X[c] for c in X]
+    """Categories as their codes, missing ones as -1."""
+    columns = [X[c].cat.codes if X[c].dtype == "category" else X[c] for c in X]
     return np.column_stack(columns).astype(np.float64)
 
 
@@ -116,7 +118,7 @@ def test_a_loaded_model_is_whole(kind: type, n_classes: int, tmp_path: Path) -> 
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
     assert loaded.n_features_in_ == 4
     np.testing.assert_array_equal(loaded.feature_importances_, model.feature_importances_)
-    assert (loaded.focal_gamma, loaded.focal_alpha) == (model.loss_.gamma, model.loss_.alpha)
+    assert (loaded.focal_gamma, loaded.focal_alpha) == (2.0, "balanced")
     again = tmp_path / f"again{SUFFIX[kind]}"
     loaded.save_model(again)
     np.testing.assert_array_equal(boostfocal.load(str(again)).predict_proba(X), model.predict_proba(X))
@@ -136,6 +138,33 @@ def test_the_bare_booster_of_xgboost_carries_the_loss(suffix: str, tmp_path: Pat
     passed_on = tmp_path / "again.ubj"
     xgb.Booster(model_file=file).save_model(passed_on)
     np.testing.assert_array_equal(boostfocal.load(passed_on).predict_proba(X), model.predict_proba(X))
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "parameters",
+    [{"classes_kept": {0: 0.1}}, {"scale_pos_weight": 10}, {"focal_alpha": {0: 1, 1: 5}}, {"focal_gamma": (1, 2)}],
+    ids=str,
+)  # fmt: skip
+def test_a_loaded_model_can_be_used_further_as_the_first(kind: type, parameters: Any, tmp_path: Path) -> None:
+    X, score = data(False)
+    y = labels(score, 2)
+    model = make(kind, **parameters).fit(X[:1000], y[:1000])
+    file = tmp_path / f"m{SUFFIX[kind]}"
+    model.save_model(file)
+    loaded = make(kind, scale_pos_weight=3).load_model(file)
+    name = "xgb_model" if kind is XGB else "init_model"
+    for use in (
+        lambda m: m.refit_leaves(X[1000:], y[1000:]),
+        lambda m: clone(m).set_params(max_depth=3, n_estimators=5).fit(X, y),
+        lambda m: clone(m).set_params(max_depth=3, n_estimators=5).fit(X, y, **{name: file}),
+    ):
+        ours, theirs = use(loaded), use(model)
+        np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-6)
+        np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+    if "classes_kept" in parameters:
+        with pytest.raises(ValueError, match="classes_kept must be that of the model to continue"):
+            make(kind).fit(X, y, **{name: file})
 
 
 @BOTH
@@ -166,6 +195,8 @@ def test_linear_trees_keep_their_start_beside_the_booster(tmp_path: Path) -> Non
         model, X = trained(LGBM, n_classes, False, linear_tree=True)
         model.save_model(tmp_path / "m.txt")
         np.testing.assert_array_equal(boostfocal.load(tmp_path / "m.txt").predict_proba(X), model.predict_proba(X))
+        plain = lgb.Booster(model_file=tmp_path / "m.txt").predict(X, raw_score=True) + model.start_
+        np.testing.assert_allclose(plain, model.decision_function(X), rtol=1e-9, atol=1e-12)
 
 
 @BOTH
@@ -246,6 +277,29 @@ def test_foreign_files_are_refused(kind: type, tmp_path: Path) -> None:
         boostfocal.load(tmp_path / "empty")
     with pytest.raises(FileNotFoundError):
         boostfocal.load(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"classes": {"dtype": "<i8", "values": [1, 0]}}, {"classes": {"dtype": "<i8", "values": [0, 10**30]}},
+     {"slope": None}, {"slope": float("inf")}, {"bias": "00"}, {"start": "NaN"}, {"start": [[1]]}, {"shift": [1, 2]},
+     {"scale": "x"}, {"gamma": -1}, {"training": {}}, {"parameters": []}, {"loss": "os.system"},
+     {"classes": {"dtype": "O", "values": [0, 1]}}],
+    ids=str,
+)  # fmt: skip
+def test_a_changed_state_is_refused(change: Any, tmp_path: Path) -> None:
+    X, score = data(False)
+    booster = make(XGB).fit(X, labels(score, 2)).get_booster()
+    state = json.loads(unquote(booster.attr("boostfocal")))
+    booster.set_attr(boostfocal=json.dumps(state | change))
+    booster.save_model(tmp_path / "m.ubj")
+    with pytest.raises(ModelFileError, match="is damaged"):
+        boostfocal.load(tmp_path / "m.ubj")
+    for text in ("", "[" * 100_000, "null"):
+        booster.set_attr(boostfocal=text)
+        booster.save_model(tmp_path / "m.ubj")
+        with pytest.raises(ModelFileError, match=r"is damaged|has no focal loss|no model file"):
+            boostfocal.load(tmp_path / "m.ubj")
 
 
 def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:

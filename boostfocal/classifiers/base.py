@@ -1,7 +1,9 @@
 """What the classifiers of both engines share: labels, the choice of the loss, probabilities, recalibration, files."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+import warnings
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,6 +34,25 @@ ALPHA = (
 Setting = float | str | ArrayLike | Mapping[Any, float] | None
 
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def all_or_nothing(method: Method) -> Method:
+    """A method that leaves the classifier as it was if it fails."""
+
+    @wraps(method)
+    def guarded(self: Any, *arguments: Any, **options: Any) -> Any:
+        before = dict(vars(self))
+        try:
+            return method(self, *arguments, **options)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return cast(Method, guarded)
+
+
 class FocalClassifier:
     """The part of a classifier that is not the engine's.
 
@@ -44,12 +65,18 @@ class FocalClassifier:
     focal_max_step: float
     classes_kept: Setting
 
+    _WEIGHTS: ClassVar[tuple[str, ...]] = ()
+    """The engine's own parameters that weigh classes."""
+
     posterior_: Posterior
+    feature_importances_: NDArray[Any]
     start_: float | Float64s
     n_features_in_: int
     _labels: NDArray[Any]
     _shift: Float64s
     """By how much training's margins were moved afterwards."""
+    _scale: float
+    """By how much rows weigh more than alpha says."""
     _by_row: bool
     """Whether training started from a margin for each row, which predictions then want, too."""
     _costs: bool
@@ -75,35 +102,45 @@ class FocalClassifier:
 
     # --- before the engine -----------------------------------------------------------------------
 
-    def _start_fit(self, y: Any, sample_weight: Any, previous: "FocalClassifier | None") -> NDArray[np.intp]:
-        """Take the labels, choose the loss and the starting margin; the classes as numbers from 0."""
+    def _start_fit(
+        self, X: Any, y: Any, sample_weight: Any, previous: "FocalClassifier | None"
+    ) -> tuple[NDArray[np.intp], NDArray[Any] | None]:
+        """Take the labels, choose the loss and the starting margin; the classes as numbers from 0, and the weights."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        labels = column_or_1d(y, warn=True)
-        if labels.size == 0:
-            raise ValueError("y must have at least one row, got none")
-        if labels.dtype.kind in "fc" and not np.isfinite(labels).all():
-            raise ValueError("y must be classes, but the input y contains NaN or infinity")
+        labels = _labels(y)
+        check_rows("X", X, labels.size)
+        if sample_weight is not None:
+            sample_weight = np.asarray(column_or_1d(sample_weight))
+            if sample_weight.dtype.kind not in "biuf":
+                sample_weight = sample_weight.astype(np.float64)
         check_classification_targets(labels)
         if previous is not None:
             self._labels = previous._labels
             codes = self._encode("y", labels)
-            loss, start = self._continued(previous, codes, sample_weight), previous.start_
+            self._check_kept(previous)
+            loss, start, self._scale = self._continued(previous, codes, sample_weight), previous.start_, previous._scale
         else:
             self._labels, codes = np.unique(labels, return_inverse=True)
             if self._labels.size < 2:
-                raise ValueError(f"y must have two classes or more, got one class: {self._labels[0]!r}")
-            loss = self._loss(codes, sample_weight)
+                raise ValueError(f"y must have two classes or more, got one class: {self._labels.tolist()[0]!r}")
+            loss, self._scale = self._loss(codes, sample_weight)
             start = loss.optimal_margin(codes, sample_weight)
             if not np.isfinite(start).all():
                 raise ValueError("sample_weight must be above 0 for a row of every class of y")
         self._costs = any(value is not None for value in self._class_weights().values())
         self.posterior_, self.start_ = Posterior.of_sample(loss, self._kept()), start
-        return codes
+        return codes, sample_weight
+
+    def _weights(self, sample_weight: Any, n_rows: int) -> Any:
+        """Sample weights for the engine."""
+        if self._scale == 1.0:
+            return sample_weight
+        return np.full(n_rows, self._scale) if sample_weight is None else self._scale * np.asarray(sample_weight)
 
     def _encode(self, name: str, labels: Any) -> NDArray[np.intp]:
         """Labels as numbers from 0; those that training did not see are refused."""
-        values = column_or_1d(labels)
+        values = _labels(labels)
         try:
             codes = np.searchsorted(self._labels, values)
             known = self._labels[np.minimum(codes, self._labels.size - 1)] == values
@@ -114,23 +151,27 @@ class FocalClassifier:
             raise ValueError(f"{name} must be labels of the classes {self._labels.tolist()}, got {strange!r}")
         return np.asarray(codes)
 
-    def _loss(self, codes: NDArray[np.intp], sample_weight: Any) -> Loss:
+    def _loss(self, codes: NDArray[np.intp], sample_weight: Any) -> tuple[Loss, float]:
+        """The loss, and by how much the rows must weigh more for the classes to have the weights that were asked for.
+
+        Alpha of two classes sums to 1. Weights by class are taken as they are, since penalties and
+        min_child_weight are measured against them.
+        """
         n_classes, alpha = self._labels.size, self._alpha()
         newton: Any = {"hessian": self.focal_hessian, "max_step": self.focal_max_step}
-        balanced = isinstance(alpha, str)
+        if isinstance(alpha, str):
+            alpha = np.array(SoftmaxFocalLoss.balanced(codes, 0.0, sample_weight=sample_weight).alpha)
         if n_classes > 2:
-            if balanced:
-                return SoftmaxFocalLoss.balanced(codes, self.focal_gamma, sample_weight=sample_weight, **newton)
             if isinstance(alpha, float) and alpha == 0.5:
                 alpha = np.full(n_classes, 0.5)
             if isinstance(alpha, float):
                 raise ValueError(f"focal_alpha must be {ALPHA}; got {alpha!r} for {n_classes} classes")
-            return SoftmaxFocalLoss(n_classes, self.focal_gamma, alpha, **newton)
-        if balanced:
-            return FocalLoss.balanced(codes, self.focal_gamma, sample_weight=sample_weight, **newton)
+            return SoftmaxFocalLoss(n_classes, self.focal_gamma, alpha, **newton), 1.0
+        scale = 1.0
         if isinstance(alpha, np.ndarray):
-            alpha = float(alpha[1] / alpha.sum())
-        return FocalLoss(self.focal_gamma, alpha, **newton)  # type: ignore[arg-type]
+            scale = float(alpha.sum())
+            alpha = float(alpha[1] / scale)
+        return FocalLoss(self.focal_gamma, alpha, **newton), scale
 
     def _alpha(self) -> float | str | Float64s | None:
         """focal_alpha, or the engine's own class weights, which are the same under another name."""
@@ -185,24 +226,41 @@ class FocalClassifier:
         loss = previous.loss_
         if self.focal_alpha == "balanced" or "balanced" in self._class_weights().values():
             return loss  # of the frequencies that it was first trained on
-        asked = self._loss(codes, sample_weight)
+        asked, _ = self._loss(codes, sample_weight)
         if asked != loss:
             raise ValueError(f"the model to continue was trained with {loss!r}, but this classifier has {asked!r}")
         return loss
+
+    def _check_kept(self, previous: "FocalClassifier") -> None:
+        kept, before = self._kept(), previous._kept()
+        if (kept is None) != (before is None) or (kept is not None and not np.array_equal(kept, before)):
+            raise ValueError(
+                f"classes_kept must be that of the model to continue, {previous.classes_kept!r}, "
+                f"got {self.classes_kept!r}"
+            )
 
     # --- after the engine ------------------------------------------------------------------------
 
     def _finish_fit(self, X: Any, codes: NDArray[np.intp], sample_weight: Any) -> None:
         """If the loss weighs the classes differently, move the margins so that the mean probability is the rate."""
         self._shift = np.zeros(np.size(self.start_))
-        if not (self._by_row or _alike(self.loss_)):
-            shift = levelling(self.loss_, self._margin(X), codes, sample_weight)
-            self._move(shift)
-            self._shift = shift
+        self._level(X, codes, sample_weight, 0.0)
         self._note()
+        if not np.any(self.feature_importances_):
+            warnings.warn(
+                f"no tree of this {type(self).__name__} has a split, so its probabilities are constant: the classes' "
+                "weights may be too small for min_child_weight and the penalties, or the rows too few",
+                UserWarning,
+                stacklevel=4,
+            )
 
-    def _move(self, by: Float64s) -> None:
-        """Add a constant to the margins of the trained model, of shape (1,) or (K,)."""
+    def _level(self, X: Any, codes: NDArray[np.intp], sample_weight: Any, decay: float) -> None:
+        if not (self._by_row or _alike(self.loss_)):
+            more = (1 - decay) * levelling(self.loss_, self._margin(X), codes, sample_weight)
+            self._shift = self._shift + self._move(more)
+
+    def _move(self, by: Float64s) -> Float64s:
+        """Add a constant of shape (1,) or (K,) to the margins; what of it is in the booster, beside `start_`."""
         raise NotImplementedError
 
     # --- predictions -----------------------------------------------------------------------------
@@ -229,6 +287,7 @@ class FocalClassifier:
 
     # --- staying right ---------------------------------------------------------------------------
 
+    @all_or_nothing
     def recalibrate(
         self,
         X: Any,
@@ -270,6 +329,7 @@ class FocalClassifier:
         self._note()
         return self
 
+    @all_or_nothing
     def refit_leaves(
         self,
         X: Any,
@@ -307,7 +367,11 @@ class FocalClassifier:
         if self._by_row:
             raise ValueError("a model that was trained from a margin for each row cannot be refitted")
         decay = validation.number("decay", decay, "a number in [0, 1]", 0, 1, closed="[]")
-        self._refit_leaves(X, self._encode("y", y), sample_weight, decay)
+        codes = self._encode("y", y)
+        check_rows("X", X, codes.size)
+        self._refit_leaves(X, codes, self._weights(sample_weight, codes.size), decay)
+        if np.unique(codes).size == self._labels.size:
+            self._level(X, codes, sample_weight, decay)
         self.posterior_ = Posterior.of_sample(self.loss_, self._kept())
         self._note()
         return self
@@ -345,6 +409,7 @@ class FocalClassifier:
         from .onnx import model
 
         self._check_fitted()
+        files.labels_to_json(self._labels)  # refuses kinds that a file does not have
         if self._by_row:
             raise ValueError("a model that was trained from a margin for each row cannot be exported")
         ensemble = self._ensemble()
@@ -365,23 +430,45 @@ class FocalClassifier:
             "shift": self._shift.tolist(),
             "by_row": self._by_row,
             "costs": self._costs,
+            "scale": self._scale,
+            "parameters": self._parameters(),
             **self.posterior_.to_dict(),
         }
 
+    def _parameters(self) -> dict[str, Any]:
+        """Our parameters and the engine's class weights, as JSON values."""
+        given = self.get_params(deep=False)  # type: ignore[attr-defined]
+        found = {name: given.get(name) for name in (*PARAMETERS, *self._WEIGHTS)}
+        for name in ("focal_alpha", "class_weight", "classes_kept"):
+            value = found.get(name)
+            if value is not None and not np.isscalar(value):
+                found[name] = np.asarray(self._by_class(name, value, missing=1.0)).tolist()
+        found["focal_gamma"] = self.loss_.gamma
+        found["focal_max_step"] = str(self.loss_.max_step)
+        return found
+
     def _restore(self, state: Mapping[str, Any]) -> None:
-        """Take the labels and the loss from a file's state, also as the parameters of another fit."""
-        values = dict(state)
-        self._labels = files.labels_from_json(values.pop("classes"))
-        start = values.pop("start")
-        self.posterior_ = Posterior.from_dict({k: v for k, v in values.items() if k in files.POSTERIOR_KEYS})
-        self.start_ = np.array(start, np.float64) if isinstance(start, list) else float(start)
-        self._shift = np.array(values["shift"], np.float64)
-        self._by_row, self._costs = bool(values["by_row"]), bool(values["costs"])
-        loss = self.loss_
-        if self._labels.size != self.posterior_.n_classes or np.size(start) not in (1, self._labels.size):
-            raise ValueError(f"the classes {self._labels.tolist()} are not those of {loss!r}")
-        self.focal_gamma, self.focal_alpha = loss.gamma, loss.alpha
-        self.focal_hessian, self.focal_max_step = loss.hessian, loss.max_step
+        """Take the labels, the loss and the parameters from a file's state."""
+        self._labels = files.labels_from_json(state["classes"])
+        self.posterior_ = Posterior.from_dict({k: v for k, v in state.items() if k in files.POSTERIOR_KEYS})
+        n_margins = self._labels.size if self._labels.size > 2 else 1
+        start, self._shift = (np.array(state[key], np.float64) for key in ("start", "shift"))
+        self._scale, self._by_row, self._costs = float(state["scale"]), bool(state["by_row"]), bool(state["costs"])
+        if self._labels.size != self.posterior_.n_classes or not np.array_equal(np.unique(self._labels), self._labels):
+            raise ValueError(f"the classes {self._labels.tolist()} are not those of {self.loss_!r}")
+        numbers = np.hstack([start, self._shift, self._scale])
+        if np.size(start) != n_margins or self._shift.shape != (n_margins,) or not np.isfinite(numbers).all():
+            raise ValueError(f"start and shift must be {n_margins} finite numbers, got {start} and {self._shift}")
+        self.start_ = start if n_margins > 1 else float(start)
+        parameters = dict(state["parameters"])
+        parameters["focal_max_step"] = float(parameters["focal_max_step"])
+        if isinstance(parameters["focal_gamma"], list):
+            parameters["focal_gamma"] = tuple(parameters["focal_gamma"])
+        if isinstance(parameters.get("class_weight"), list):
+            parameters["class_weight"] = dict(zip(self._labels.tolist(), parameters["class_weight"], strict=True))
+        current = self.get_params(deep=False)  # type: ignore[attr-defined]
+        known = {name: parameters[name] for name in (*PARAMETERS, *self._WEIGHTS)}
+        self.set_params(**{k: v for k, v in known.items() if v is not None or k in current})  # type: ignore[attr-defined]
 
 
 def _alike(loss: Loss) -> bool:
@@ -389,3 +476,37 @@ def _alike(loss: Loss) -> bool:
     if isinstance(loss, SoftmaxFocalLoss):
         return loss.alpha is None or len(set(np.atleast_1d(loss.alpha).tolist())) == 1
     return loss.alpha in (None, 0.5) and not isinstance(loss.gamma, tuple)
+
+
+def _labels(y: Any) -> NDArray[Any]:
+    """Labels as an array of one kind.
+
+    Raises
+    ------
+    ValueError
+        For other shapes, none, missing ones, and values of kinds that cannot be ordered.
+    """
+    if all(hasattr(y, name) for name in ("isna", "tolist")):
+        if y.isna().any():
+            raise ValueError("y must be classes, but the input y contains NaN")
+        y = np.asarray(y.tolist())  # pandas' own types of integers, bools, text and categories
+    labels = column_or_1d(y, warn=True)
+    if labels.size == 0:
+        raise ValueError("y must have at least one row, got none")
+    if labels.dtype == object and not all(isinstance(value, str) for value in labels):
+        mixed = any(isinstance(value, str) for value in labels)
+        labels = np.asarray(labels.tolist())
+        if mixed or labels.dtype == object or labels.ndim != 1:
+            raise ValueError(
+                "y must be classes of one kind, numbers, bools or text, but it contains NaN, None or a mix"
+            )
+    if labels.dtype.kind in "fc" and not np.isfinite(labels).all():
+        raise ValueError("y must be classes, but the input y contains NaN or infinity")
+    return np.asarray(labels)
+
+
+def check_rows(name: str, rows: Any, n: int) -> None:
+    shape = getattr(rows, "shape", None)
+    found = shape[0] if shape else len(rows) if hasattr(rows, "__len__") else n
+    if found != n:
+        raise ValueError(f"{name} must have a row for each label of y, {n}, got {found}")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +58,10 @@ def load(path: str | os.PathLike[str]) -> Any:
 
 
 def encode(state: Mapping[str, Any]) -> str:
-    return json.dumps(state, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(state, allow_nan=False, separators=(",", ":"))
+    return quote(
+        text, safe=" !\"#$&'()*+,/:;<>?@[]^_`{|}~"
+    )  # XGBoost's JSON stumbles over "\\", LightGBM's lines over "="
 
 
 def decode(text: str | None, path: Any) -> dict[str, Any]:
@@ -71,9 +75,9 @@ def decode(text: str | None, path: Any) -> dict[str, Any]:
     if text is None:
         raise ModelFileError(f"{path} has no focal loss in it: it was not written by save_model of a focal classifier")
     try:
-        state = json.loads(text)
+        state = json.loads(unquote(text, errors="strict"))
         version = state["format"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ModelFileError(f"{path} is damaged: what {KEY} wrote into it cannot be read") from error
     if version != FORMAT:
         raise ModelFileError(f"{path} has format {version!r} of {KEY}, this version reads {FORMAT}: update {KEY}")
@@ -83,7 +87,7 @@ def decode(text: str | None, path: Any) -> dict[str, Any]:
 def with_line(text: str, state: Mapping[str, Any]) -> str:
     """LightGBM's text with the state as a line before the trees, and a digest of the rest to find damage by."""
     head, mark, rest = text.partition(TREES)
-    line = encode({**state, "sha256": _digest(text)}).replace("=", "\\u003d")  # LightGBM splits lines at "="
+    line = encode({**state, "sha256": _digest(text)})
     return f"{head}\n{KEY}={line}{mark}{rest}"
 
 
@@ -121,7 +125,7 @@ def labels_to_json(labels: NDArray[Any]) -> dict[str, Any]:
 
 
 def labels_from_json(stored: Mapping[str, Any]) -> NDArray[Any]:
-    dtype, values = stored["dtype"], stored["values"]
+    dtype, values = str(stored["dtype"]), list(stored["values"])
     kind = {"object": object, "str": np.str_}.get(dtype) or np.dtype(dtype)
     if kind is not object and np.dtype(kind).kind not in "biufU":
         raise ValueError(f"dtype must be of numbers or text, got {dtype!r}")
@@ -135,5 +139,5 @@ def damaged(path: Any) -> Iterator[None]:
     """Values that do not fit the program's own types become one error about the file."""
     try:
         yield
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise ModelFileError(f"{path} is damaged: {error}") from error

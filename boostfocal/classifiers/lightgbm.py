@@ -92,6 +92,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         """Without ours, of which LightGBM would warn."""
         return {k: v for k, v in super()._process_params(stage).items() if k not in base.PARAMETERS}
 
+    @base.all_or_nothing
     def fit(
         self,
         X: Any,
@@ -148,7 +149,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         previous = _previous(init_model)
         if previous is not None and not previous._start_inside:
             raise ValueError("init_model must not be of linear trees, whose start is not inside the trees")
-        codes = self._start_fit(y, sample_weight, previous)
+        codes, sample_weight = self._start_fit(X, y, sample_weight, previous)
         if np.unique(codes).size < self._labels.size:
             raise ValueError(f"y must have rows of every class of the model to continue, {self._labels.tolist()}")
         parameters = {k: v for k, v in self.get_params().items() if k not in base.PARAMETERS}
@@ -157,16 +158,22 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
             named += _listed(parameters.pop(alias, None))
         for alias in (*OBJECTIVE_ALIASES, *UNBALANCED, "scale_pos_weight"):
             parameters.pop(alias, None)
-        theirs, ours = self._metrics([*named, *_listed(eval_metric)])
+        theirs, ours = self._metrics([*_listed(eval_metric), *named], parameters)
         parameters |= {"objective": self.loss_, "class_weight": None, "metric": theirs or "None"}
 
+        if (eval_X is None) != (eval_y is None):
+            raise ValueError("eval_X and eval_y must be given together")
+        if eval_X is not None and eval_set is not None:
+            raise ValueError("only one of eval_set, and eval_X with eval_y, may be given")
         sets = [eval_set] if isinstance(eval_set, tuple) and len(eval_set) == 2 else list(eval_set or [])
         if eval_X is not None:
             sets += zip(_tupled(eval_X), _tupled(eval_y), strict=True)
         coded = [
-            (X_eval, codes if X_eval is X and y_eval is y else self._encode(f"eval_set[{i}]", y_eval))
-            for i, (X_eval, y_eval) in enumerate(sets)
+            (rows, codes if rows is X and labels is y else self._encode(f"eval_set[{i}]", labels))
+            for i, (rows, labels) in enumerate(sets)
         ]
+        for i, (rows, labels) in enumerate(coded):
+            base.check_rows(f"eval_set[{i}][0]", rows, labels.size)
         self._by_row = init_score is not None
         if self._by_row and coded and eval_init_score is None:
             raise ValueError("eval_init_score must be given with init_score, or the validation sets would start at 0")
@@ -175,8 +182,9 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
             if eval_init_score is None:
                 eval_init_score = [self._starts(labels) for _, labels in coded]
 
+        weights = self._weights(sample_weight, codes.size)
         arguments: dict[str, Any] = {
-            "sample_weight": sample_weight, "init_score": init_score, "eval_names": eval_names,
+            "sample_weight": weights, "init_score": init_score, "eval_names": eval_names,
             "eval_sample_weight": eval_sample_weight, "eval_init_score": eval_init_score if coded else None,
             "eval_metric": ours or None, "feature_name": feature_name, "categorical_feature": categorical_feature,
             "callbacks": callbacks, "init_model": None if previous is None else previous._as_trained(),
@@ -196,9 +204,12 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         self._finish_fit(X, codes, sample_weight)
         return self
 
-    def _move(self, by: NDArray[np.float64]) -> None:
+    def _move(self, by: NDArray[np.float64]) -> NDArray[np.float64]:
         if self._start_inside:
             _put_inside(self.booster_, by)
+            return by
+        self.start_ = self.start_ + (by if by.size > 1 else float(by[0]))
+        return np.zeros_like(by)
 
     def _as_trained(self) -> lgb.Booster:
         """The booster with the margins of its training, for more of it."""
@@ -223,6 +234,8 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         if eval_class_weight is not None:
             raise ValueError("eval_class_weight must be left out: class weights are part of the loss (focal_alpha)")
 
+    _WEIGHTS = ("class_weight", "scale_pos_weight", "is_unbalance")
+
     def _class_weights(self) -> dict[str, Any]:
         parameters = self.get_params()
         weights = {"class_weight": parameters.get("class_weight")}
@@ -235,9 +248,12 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
             weights["scale_pos_weight"] = [1.0, weight]
         return weights
 
-    def _metrics(self, asked: list[Any]) -> tuple[list[str], list[Any]]:
-        """Names that LightGBM computes rightly, and callables."""
+    def _metrics(self, asked: list[Any], parameters: dict[str, Any]) -> tuple[list[str], list[Any]]:
+        """Names that LightGBM computes rightly, up to the first that it does not, and callables; in this order."""
         several = self._labels.size > 2
+        for name, plain in (("multi_error_top_k", (None, 1)), ("auc_mu_weights", (None, ""))):
+            if parameters.get(name) not in plain:
+                raise ValueError(f"{name} must be left out: the metrics that it is for are not LightGBM's here")
         if not asked:
             asked = ["multi_logloss" if several else "binary_logloss"]
         theirs: list[str] = []
@@ -247,10 +263,10 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
                 ours.append(metric)
             elif callable(metric):
                 ours.append(_of_user(metric, self.posterior_))
-            elif not several and metrics.RANKED_BY["lightgbm"].fullmatch(metric):
-                theirs.append(metric)
+            elif not (several or ours) and metrics.RANKED_BY["lightgbm"].fullmatch(metric.lower()):
+                theirs.append(metric.lower())
             elif metric.lower() not in NO_METRIC:
-                ours.append(metrics.ours(metric, self.posterior_))
+                ours.append(metrics.ours(metric.lower(), self.posterior_))
         return theirs, ours
 
     def _starts(self, labels: NDArray[Any]) -> NDArray[np.float64]:
@@ -267,9 +283,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         margin = np.asarray(lgb.LGBMModel.predict(self, X, raw_score=True, **options))
         if own is not None:
             return margin + np.asarray(own)
-        if self._start_inside:
-            return margin
-        return margin + self.start_ + (self._shift if self._labels.size > 2 else self._shift[0])
+        return margin if self._start_inside else margin + self.start_
 
     def decision_function(
         self,
@@ -376,6 +390,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         Path(filename).write_text(files.with_line(text, state), encoding="utf-8")
         return self
 
+    @base.all_or_nothing
     def load_model(self, filename: str | os.PathLike[str]) -> Self:
         """Take the model in a file, its loss and labels; the loss becomes this classifier's parameters.
 
@@ -425,6 +440,11 @@ def _of_user(metric: Callable[..., Any], posterior: Posterior) -> Callable[..., 
         return metrics.probabilities(posterior, margin)
 
     count = len(signature(metric).parameters)
+    if not 2 <= count <= 4:
+        raise TypeError(
+            f"eval_metric must take (labels, probabilities), with weights and group or without, and give (name, value, "
+            f"is_higher_better), got {getattr(metric, '__name__', metric)!r} with {count} parameters"
+        )
     if count == 2:
         return lambda y, margin: metric(y, proba(margin))
     if count == 3:
@@ -434,7 +454,7 @@ def _of_user(metric: Callable[..., Any], posterior: Posterior) -> Callable[..., 
 
 def _listed(value: Any) -> list[Any]:
     if isinstance(value, str):
-        return value.split(",")
+        return [name.strip() for name in value.split(",")]
     return [] if value is None else list(value) if isinstance(value, (list, tuple, set)) else [value]
 
 

@@ -31,9 +31,10 @@ RANKED_BY = {
 }
 """Metrics of a binary label that an engine computes rightly from margins."""
 
-LOG_LOSS = ("logloss", "binary_logloss", "mlogloss", "multi_logloss", "cross_entropy", "xentropy", "posterior_logloss")
+LOG_LOSS = ("logloss", "binary_logloss", "mlogloss", "multi_logloss", "cross_entropy", "xentropy", "posterior_logloss",
+            "binary", "multiclass", "softmax")  # fmt: skip
 ERROR = ("error", "binary_error", "merror", "multi_error")
-BRIER = ("brier", "posterior_brier")
+BRIER = ("brier", "posterior_brier", "l2", "mse", "mean_squared_error")
 AVERAGE_PRECISION = ("average_precision", "aucpr", "precision_average")
 
 
@@ -68,6 +69,8 @@ def ours(name: str, posterior: Posterior) -> Metric:
     for names, metric in ((LOG_LOSS, LogLoss(loss)), (BRIER, Brier(loss)), (("focal",), FocalMetric(loss))):
         if name in names:
             return Named(name, metric.score)
+    if name in ("rmse", "l2_root", "root_mean_squared_error"):
+        return Named(name, lambda y, margin, w: np.sqrt(Brier(loss).score(y, margin, w)))
     if name in ERROR:
         return of_proba(lambda y, proba, w: np.average(np.argmax(proba, axis=1) != y, weights=w), False)
     if name == "auc":
@@ -89,7 +92,7 @@ def ours(name: str, posterior: Posterior) -> Metric:
     more = ["auc", "auc_mu", "precision_average_macro"] if several else [
         "auc", "error@0.3", "precision_at_100", "precision_0.9_recall", "and the engine's other ranking metrics"
     ]  # fmt: skip
-    accepted = ", ".join([*LOG_LOSS, *ERROR, *BRIER, "focal", *AVERAGE_PRECISION, *more])
+    accepted = ", ".join([*LOG_LOSS, *ERROR, *BRIER, "rmse", "focal", *AVERAGE_PRECISION, *more])
     raise ValueError(
         f"eval_metric must be a callable or a name that is known for {posterior.n_classes} classes, got {name!r}; "
         f"known are {accepted}"

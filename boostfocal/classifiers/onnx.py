@@ -36,6 +36,12 @@ def model(
     if not np.isnan(missing):
         value, nan = (graph.constant(np.array(number, ensemble.precision)) for number in (missing, np.nan))
         features = graph.emit("Where", graph.emit("Equal", features, value), nan, features)
+    categories = ensemble.categories(n_features)
+    if categories.any():  # a negative code is pandas' for a missing category, as the engines take it
+        negative = graph.emit("Less", features, graph.constant(np.zeros((), ensemble.precision)))
+        no_category = graph.emit("And", negative, graph.constant(categories))
+        nan = graph.constant(np.array(np.nan, ensemble.precision))
+        features = graph.emit("Where", no_category, nan, features)
     sums = ensemble.emit(graph, features)
     several = ensemble.start.size > 1
     if not several:

@@ -36,6 +36,17 @@ class Ensemble:
     trees: list[tuple[int, Node | float]] = field(default_factory=list)
     """The class of each tree, and its root."""
 
+    def categories(self, n_features: int) -> NDArray[np.bool_]:
+        """Which features are split by membership."""
+        found = np.zeros(n_features, bool)
+        open_ = [root for _, root in self.trees]
+        while open_:
+            node = open_.pop()
+            if isinstance(node, Node):
+                found[node.feature] |= node.mode == MEMBER
+                open_ += [node.true, node.false]
+        return found
+
     def emit(self, graph: Graph, features: str) -> str:
         """Sums of the trees, of shape (n, number of classes), as a node of the graph."""
         columns: dict[str, list[Any]] = {

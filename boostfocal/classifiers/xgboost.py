@@ -95,6 +95,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         left_out = {*base.PARAMETERS, "objective", "base_score", "scale_pos_weight", "eval_metric"}
         return {name: value for name, value in super().get_xgb_params().items() if name not in left_out}
 
+    @base.all_or_nothing
     def fit(
         self,
         X: Any,
@@ -136,7 +137,13 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         """
         self._refuse()
         previous = _previous(xgb_model)
-        codes = self._start_fit(y, sample_weight, previous)
+        given = sample_weight
+        codes, sample_weight = self._start_fit(X, y, sample_weight, previous)
+        weights = self._weights(sample_weight, codes.size)
+        if base_margin is not None and eval_set and base_margin_eval_set is None:
+            raise ValueError(
+                "base_margin_eval_set must be given with base_margin, or the validation sets would start at 0"
+            )
         self.n_classes_ = self._labels.size
         several = self.n_classes_ > 2
         parameters = self.get_xgb_params() | {"disable_default_eval_metric": 1}
@@ -155,7 +162,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
                 ref=None,
                 data=X,
                 label=codes,
-                weight=sample_weight,
+                weight=weights,
                 base_margin=base_margin,
                 group=None,
                 qid=None,
@@ -165,10 +172,11 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
             for i, (X_eval, y_eval) in enumerate(eval_set or []):
                 weight = None if sample_weight_eval_set is None else sample_weight_eval_set[i]
                 margin = None if base_margin_eval_set is None else base_margin_eval_set[i]
-                if X_eval is X and y_eval is y and weight is sample_weight and margin is base_margin:
+                if X_eval is X and y_eval is y and weight is given and margin is base_margin:
                     evals.append((train, f"validation_{i}"))
                     continue
                 labels = self._encode(f"eval_set[{i}]", y_eval)
+                base.check_rows(f"eval_set[{i}][0]", X_eval, labels.size)
                 held_out = self._create_dmatrix(
                     ref=train,
                     data=X_eval,
@@ -181,7 +189,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
                 )
                 evals.append((held_out, f"validation_{i}"))
             evaluation = _Evaluation(self.eval_metric, self.posterior_)
-            callbacks = list(self.callbacks or [])
+            callbacks = [_ExactValues(evaluation), *(self.callbacks or [])]
             if self.early_stopping_rounds is not None:
                 callbacks.append(evaluation.early_stopping(self.early_stopping_rounds))
             results: dict[str, Any] = {}
@@ -203,9 +211,10 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         self._finish_fit(X, codes, sample_weight)
         return self
 
-    def _move(self, by: NDArray[np.float64]) -> None:
-        moved = np.atleast_1d(self.start_) + by
+    def _move(self, by: NDArray[np.float64]) -> NDArray[np.float64]:
+        moved = np.atleast_1d(self.start_) + self._shift + by
         self._Booster.set_param({"base_score": moved.tolist() if moved.size > 1 else float(moved[0])})
+        return by
 
     def _as_trained(self) -> xgb.Booster:
         """The booster with the margins of its training, for more of it."""
@@ -228,6 +237,8 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
             )
         if self.multi_strategy == "multi_output_tree":
             raise ValueError('multi_strategy must be "one_output_per_tree" for classes')
+
+    _WEIGHTS = ("scale_pos_weight",)
 
     def _class_weights(self) -> dict[str, Any]:
         weight = self.scale_pos_weight
@@ -336,6 +347,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         files.labels_to_json(self._labels)
         super().save_model(fname)
 
+    @base.all_or_nothing
     def load_model(self, fname: str | os.PathLike[str] | bytearray) -> Self:
         """Take the model in a file, its loss and labels; the loss becomes this classifier's parameters.
 
@@ -345,14 +357,20 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
             For a file that is damaged, or was not written by a focal classifier.
         """
         booster = xgb.Booster({"n_jobs": self.n_jobs})
+        if not isinstance(fname, bytearray):
+            os.stat(fname)  # FileNotFoundError
         try:
             booster.load_model(fname)
-        except (xgb.core.XGBoostError, UnicodeDecodeError) as error:
-            raise files.ModelFileError(f"{fname!r} is no model file of XGBoost, or damaged: {error}") from error
-        state = files.decode(booster.attr(files.KEY), fname)
+            note = booster.attr(files.KEY)
+        except (xgb.core.XGBoostError, UnicodeDecodeError, AssertionError) as error:
+            reason = str(error).splitlines()[:1]
+            raise files.ModelFileError(f"{fname!r} is no model file of XGBoost, or damaged: {reason}") from error
+        state = files.decode(note, fname)
         with files.damaged(fname):
             self._restore(state)
             self._training = {name: float(state["training"][name]) for name in TRAINING}
+            if not np.isfinite(list(self._training.values())).all():
+                raise ValueError(f"training must be finite numbers, got {self._training}")
             self.missing = float("nan") if state["missing"] is None else float(state["missing"])
         super().load_model(bytearray(booster.save_raw("ubj")))
         self.objective, self.base_score = None, None  # the parent reads there what stands for no objective
@@ -370,32 +388,30 @@ class _Evaluation:
     """The metrics that were asked for: those that XGBoost computes, and ours in one callable."""
 
     def __init__(self, asked: Any, posterior: Any) -> None:
-        if asked is None:
-            asked = "logloss" if posterior.n_classes == 2 else "mlogloss"
-        listed = [asked] if isinstance(asked, str) or callable(asked) else asked
+        default = "logloss" if posterior.n_classes == 2 else "mlogloss"
+        listed = [asked] if isinstance(asked, str) or callable(asked) else default if asked is None else asked
         if not isinstance(listed, Sequence):
             raise TypeError(f"eval_metric must be a name, a callable or a list of them, got {asked!r}")
         self._posterior = posterior
-        self._ours: list[tuple[str, Callable[..., Any]]] = []
+        self._ours: dict[str, Callable[..., Any]] = {}
+        self._maximize: dict[str, bool | None] = {}
         theirs = []
-        for metric in listed:
-            maximize = None
-            if callable(metric):
-                name = metric.__name__
-                if isinstance(metric, Metric):
-                    maximize = metric.greater_is_better
-                    self._ours.append((name, metric.score))
-                else:
-                    self._ours.append((name, self._of_user(metric)))
+        for metric in [listed] if isinstance(listed, str) else listed or [default]:
+            if isinstance(metric, Metric):
+                name, self._maximize[metric.name] = metric.name, metric.greater_is_better
+                self._ours[name] = metric.score
+            elif callable(metric):
+                self._maximize[metric.__name__] = None  # by its name, as XGBoost does it
+                self._ours[metric.__name__] = self._of_user(metric)
             elif posterior.n_classes == 2 and metrics.RANKED_BY["xgboost"].fullmatch(metric):
                 theirs.append(metric)
-                name, maximize = metric, True
+                self._maximize[metric] = True
             else:
-                found = metrics.ours(metric, posterior)
-                self._ours.append((found.name, found.score))
-                name, maximize = found.name, found.greater_is_better
-            self._last = name, maximize
+                # under this name an early stopping of the user's own would minimize it
+                found = metrics.ours("precision_average" if metric == "average_precision" else metric, posterior)
+                self._ours[found.name], self._maximize[found.name] = found.score, found.greater_is_better
         self.parameters: dict[str, Any] = {"eval_metric": theirs} if theirs else {}
+        self._values: list[list[tuple[str, float]]] = []
 
     def _of_user(self, metric: Callable[..., Any]) -> Callable[..., Any]:
         weighted = "sample_weight" in signature(metric).parameters
@@ -408,12 +424,41 @@ class _Evaluation:
 
     def early_stopping(self, rounds: int) -> Any:
         """By the last metric that was asked for, as XGBoost does it."""
-        name, maximize = self._last
+        name, maximize = list(self._maximize.items())[-1]
         return xgb.callback.EarlyStopping(rounds=rounds, metric_name=name, maximize=maximize)
 
     def __call__(self, margin: Any, data: xgb.DMatrix) -> list[tuple[str, float]]:
         rows = engines.read(margin, data, None)
-        return [(name, float(score(rows.labels, rows.margins, rows.weights))) for name, score in self._ours]
+        self._values.append(
+            [(name, float(score(rows.labels, rows.margins, rows.weights))) for name, score in self._ours.items()]
+        )
+        return self._values[-1]
+
+    def correct(self, history: dict[str, dict[str, list[float]]]) -> None:
+        """Put the last round's values as they are, and in the order that was asked for, into XGBoost's record.
+
+        XGBoost passes a custom metric on as text with six decimals, too few for the Brier score of rare events,
+        and records its own metrics first.
+        """
+        for record, values in zip(history.values(), self._values, strict=False):
+            for name, value in values:
+                record[name][-1] = value
+            for name in self._maximize:
+                if name in record:
+                    record[name] = record.pop(name)
+        self._values.clear()
+
+
+class _ExactValues(xgb.callback.TrainingCallback):  # type: ignore[misc]
+    """Corrects the record of each round before other callbacks read it."""
+
+    def __init__(self, evaluation: _Evaluation) -> None:
+        super().__init__()
+        self._evaluation = evaluation
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        self._evaluation.correct(evals_log)
+        return False
 
 
 def _previous(model: Any) -> FocalXGBClassifier | None:
