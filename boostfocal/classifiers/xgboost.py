@@ -189,7 +189,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
                 )
                 evals.append((held_out, f"validation_{i}"))
             evaluation = _Evaluation(self.eval_metric, self.posterior_)
-            callbacks = [_ExactValues(evaluation), *(self.callbacks or [])]
+            callbacks = list(self.callbacks or [])
             if self.early_stopping_rounds is not None:
                 callbacks.append(evaluation.early_stopping(self.early_stopping_rounds))
             results: dict[str, Any] = {}
@@ -203,7 +203,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
                 custom_metric=evaluation if evals else None,
                 verbose_eval=verbose,
                 xgb_model=None if previous is None else previous._as_trained(),
-                callbacks=callbacks,
+                callbacks=[_Callbacks(evaluation, callbacks)],
             )
         self._by_row = base_margin is not None
         self._training = _training(self._Booster)
@@ -449,16 +449,29 @@ class _Evaluation:
         self._values.clear()
 
 
-class _ExactValues(xgb.callback.TrainingCallback):  # type: ignore[misc]
-    """Corrects the record of each round before other callbacks read it."""
+class _Callbacks(xgb.callback.TrainingCallback):  # type: ignore[misc]
+    """Corrects the record of each round, and only then calls the others (XGBoost keeps no order between callbacks)."""
 
-    def __init__(self, evaluation: _Evaluation) -> None:
+    def __init__(self, evaluation: _Evaluation, others: Sequence[Any]) -> None:
         super().__init__()
-        self._evaluation = evaluation
+        self._evaluation, self._others = evaluation, others
+
+    def before_training(self, model: Any) -> Any:
+        for callback in self._others:
+            model = callback.before_training(model)
+        return model
+
+    def after_training(self, model: Any) -> Any:
+        for callback in self._others:
+            model = callback.after_training(model)
+        return model
+
+    def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        return any(callback.before_iteration(model, epoch, evals_log) for callback in self._others)
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
         self._evaluation.correct(evals_log)
-        return False
+        return any(callback.after_iteration(model, epoch, evals_log) for callback in self._others)
 
 
 def _previous(model: Any) -> FocalXGBClassifier | None:
