@@ -4,7 +4,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from .classifiers.files import ModelFileError, load
+from .classifiers import ModelFileError, load
 from .decisions import cost_threshold, daily_alerts
 from .focal import FocalLoss
 from .metrics import (

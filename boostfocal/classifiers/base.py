@@ -198,7 +198,7 @@ class FocalClassifier:
                 raise ValueError(f'{name} must be "balanced" or one positive number for each class, got {value!r}')
             return value
         if isinstance(value, Mapping):
-            unknown = [key for key in value if key not in self._labels]
+            unknown = [key for key in value if key not in self._labels.tolist()]
             absent = [label for label in self._labels.tolist() if label not in value]
             if unknown or (absent and missing is None):
                 raise ValueError(f"{name} must have the classes {self._labels.tolist()} as keys, got {list(value)}")
@@ -224,7 +224,7 @@ class FocalClassifier:
     def _continued(self, previous: "FocalClassifier", codes: NDArray[np.intp], sample_weight: Any) -> Loss:
         """The loss of the model that is continued, which must be the one that is set."""
         loss = previous.loss_
-        if self.focal_alpha == "balanced" or "balanced" in self._class_weights().values():
+        if any(isinstance(value, str) for value in (self.focal_alpha, *self._class_weights().values())):
             return loss  # of the frequencies that it was first trained on
         asked, _ = self._loss(codes, sample_weight)
         if asked != loss:

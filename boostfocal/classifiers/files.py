@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -24,37 +22,6 @@ POSTERIOR_KEYS = {"loss", "n_classes", "gamma", "alpha", "hessian", "max_step", 
 
 class ModelFileError(ValueError):
     """A model file that is damaged, or not one of ours."""
-
-
-def load(path: str | os.PathLike[str]) -> Any:
-    """A classifier from a model file of either engine.
-
-    Parameters
-    ----------
-    path : path
-        Written by ``save_model`` of `FocalXGBClassifier` (or of its booster) or of `FocalLGBMClassifier`.
-
-    Returns
-    -------
-    FocalXGBClassifier or FocalLGBMClassifier
-
-    Raises
-    ------
-    FileNotFoundError
-    ModelFileError
-        A ValueError, for a file that is damaged, or of another program. Nothing in a file is executed.
-    """
-    with open(path, "rb") as file:
-        start = file.read(5)
-    if start.startswith(b"tree"):
-        from .lightgbm import FocalLGBMClassifier
-
-        return FocalLGBMClassifier().load_model(path)
-    if start.startswith(b"{"):
-        from .xgboost import FocalXGBClassifier
-
-        return FocalXGBClassifier().load_model(path)
-    raise ModelFileError(f"{Path(path)} is no model file of XGBoost (JSON or UBJSON) or LightGBM (text)")
 
 
 def encode(state: Mapping[str, Any]) -> str:
