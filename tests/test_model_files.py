@@ -384,6 +384,26 @@ def test_onnx_of_trees_of_every_shape(kind: type, depth: int) -> None:
         np.testing.assert_allclose(session.run(["margin"], {"X": X})[0], model.decision_function(X), atol=2e-5)
 
 
+def test_onnx_of_a_tree_as_deep_as_its_rows() -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    X = np.arange(3000.0)[:, np.newaxis]
+    y = (np.arange(3000) % 2).astype(int)
+    weight = 0.99 ** np.arange(3000.0)  # the best split is always at the heavy end
+    options = {
+        "grow_policy": "lossguide",
+        "max_depth": 0,
+        "max_leaves": 1500,
+        "min_child_weight": 0,
+        "reg_lambda": 1e-9,
+    }
+    model = make(XGB, **{"n_estimators": 1, "tree_method": "hist", "max_bin": 3000, **options}).fit(
+        X, y, sample_weight=weight
+    )
+    session = runtime.InferenceSession(model.to_onnx().SerializeToString())
+    margin = session.run(["margin"], {"X": X.astype(np.float32)})[0]
+    np.testing.assert_allclose(margin, model.decision_function(X), atol=2e-5)
+
+
 def test_float32_rows_are_compared_as_lightgbm_compares_them() -> None:
     runtime = pytest.importorskip("onnxruntime")
     model, X = trained(LGBM, 2, False)

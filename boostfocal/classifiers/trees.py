@@ -134,7 +134,7 @@ def of_xgboost(booster: Any, rounds: int | None) -> Ensemble:
     count = stored["iteration_indptr"][-1 if rounds is None else rounds]
     for number, (tree, target) in enumerate(zip(stored["trees"][:count], stored["tree_info"][:count], strict=True)):
         scale = weights[number] if weights else 1.0
-        ensemble.trees.append((target, _xgboost_node(tree, _members(tree), 0, scale)))
+        ensemble.trees.append((target, _xgboost_root(tree, scale)))
     return ensemble
 
 
@@ -148,16 +148,22 @@ def _members(tree: dict[str, Any]) -> dict[int, list[float]]:
     return found
 
 
-def _xgboost_node(tree: dict[str, Any], members: dict[int, list[float]], i: int, scale: float) -> Node | float:
-    left, right = tree["left_children"][i], tree["right_children"][i]
-    condition = tree["split_conditions"][i]
-    if left == -1:
-        return float(np.float32(condition) * np.float32(scale))
-    down = _xgboost_node(tree, members, left, scale), _xgboost_node(tree, members, right, scale)
-    default_left = bool(tree["default_left"][i])
-    if tree["split_type"][i] == 1:  # the categories that are listed go right
-        return Node(tree["split_indices"][i], MEMBER, 0.0, members[i], not default_left, down[1], down[0])
-    return Node(tree["split_indices"][i], LESS, condition, [], default_left, *down)
+def _xgboost_root(tree: dict[str, Any], scale: float) -> Node | float:
+    """A tree from its leaves up: children have larger numbers than their parents."""
+    members = _members(tree)
+    built: list[Node | float] = [0.0] * len(tree["left_children"])
+    for i in reversed(range(len(built))):
+        left, right = tree["left_children"][i], tree["right_children"][i]
+        condition, default_left = tree["split_conditions"][i], bool(tree["default_left"][i])
+        if left == -1:
+            built[i] = float(np.float32(condition) * np.float32(scale))
+        elif tree["split_type"][i] == 1:  # the categories that are listed go right
+            feature = tree["split_indices"][i]
+            built[i] = Node(feature, MEMBER, 0.0, members[i], not default_left, built[right], built[left])
+        else:
+            feature = tree["split_indices"][i]
+            built[i] = Node(feature, LESS, condition, [], default_left, built[left], built[right])
+    return built[0]
 
 
 def of_lightgbm(booster: Any, n_classes: int) -> Ensemble:
