@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -52,34 +53,63 @@ def decode(text: str | None, path: Any) -> dict[str, Any]:
 
 
 def with_line(text: str, state: Mapping[str, Any]) -> str:
-    """LightGBM's text with the state as a line before the trees, and a digest of the rest to find damage by."""
+    """LightGBM's text with the state as a line before the trees."""
     head, mark, rest = text.partition(TREES)
-    line = encode({**state, "sha256": _digest(text)})
-    return f"{head}\n{KEY}={line}{mark}{rest}"
+    return f"{head}\n{KEY}={encode(state)}{mark}{rest}"
 
 
-def without_line(content: bytes, path: Any) -> tuple[str, dict[str, Any]]:
+def without_line(text: str, path: Any) -> tuple[str, dict[str, Any]]:
     """LightGBM's text and the state in its line.
 
     Raises
     ------
     ModelFileError
-        If there is no line, or the text is not the one that it was written for.
+        If there is no line.
     """
-    try:
-        text = content.decode("utf-8").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise ModelFileError(f"{path} is no text file of LightGBM, or damaged: {error}") from error
     head, mark, after = text.partition(f"\n{KEY}=")
     line, newline, rest = after.partition("\n")
-    state = decode(line if mark else None, path)
-    if state.pop("sha256", None) != _digest(head + newline + rest):
-        raise ModelFileError(f"{path} is damaged: its text has changed since it was written")
-    return head + newline + rest, state
+    return head + newline + rest, decode(line if mark else None, path)
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+# An engine may crash on a damaged file, so it must not get one: the digest of the whole file is in its note.
+
+UNSEALED = {"sha256": "0" * 64}
+"""Part of a state that leaves room for the digest."""
+
+SEAL = re.compile(rb"sha256[^0-9a-f]{1,12}([0-9a-f]{64})")
+
+
+def sealed(content: bytes) -> bytes:
+    """The content of a file with its digest in the room that the state leaves for it."""
+    place = SEAL.search(content, content.find(KEY.encode()))
+    assert place is not None
+    return _with_digest(content, place, _digest(content, place))
+
+
+def check_seal(content: bytes, path: Any) -> None:
+    """Refuse a file without a state, or with another digest than its own; one that XGBoost itself wrote has zeros.
+
+    Raises
+    ------
+    ModelFileError
+    """
+    at = content.find(KEY.encode())
+    if at < 0:
+        decode(None, path)
+    place = SEAL.search(content, at)
+    if place is None:
+        raise ModelFileError(f"{path} is damaged: what {KEY} wrote into it cannot be read")
+    if place[1] not in (UNSEALED["sha256"].encode(), _digest(content, place)):
+        raise ModelFileError(f"{path} is damaged: its content has changed since it was written")
+
+
+def _digest(content: bytes, place: re.Match[bytes]) -> bytes:
+    blank = _with_digest(content, place, UNSEALED["sha256"].encode())
+    return hashlib.sha256(blank).hexdigest().encode()
+
+
+def _with_digest(content: bytes, place: re.Match[bytes], digest: bytes) -> bytes:
+    return content[: place.start(1)] + digest + content[place.end(1) :]
 
 
 def labels_to_json(labels: NDArray[Any]) -> dict[str, Any]:

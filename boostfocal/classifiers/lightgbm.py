@@ -386,8 +386,8 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         """
         self._check_fitted()
         text = self.booster_.model_to_string()
-        state = self._state() | {"start_inside": self._start_inside}
-        Path(filename).write_text(files.with_line(text, state), encoding="utf-8")
+        state = self._state() | files.UNSEALED | {"start_inside": self._start_inside}
+        Path(filename).write_bytes(files.sealed(files.with_line(text, state).encode()))
         return self
 
     @base.all_or_nothing
@@ -399,7 +399,9 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         ModelFileError
             For a file that is damaged, or was not written by a focal classifier.
         """
-        text, state = files.without_line(Path(filename).read_bytes(), filename)
+        content = Path(filename).read_bytes().replace(b"\r\n", b"\n")
+        files.check_seal(content, filename)
+        text, state = files.without_line(content.decode(), filename)
         try:
             booster = lgb.Booster(model_str=text)
         except lgb.basic.LightGBMError as error:

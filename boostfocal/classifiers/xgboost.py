@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from inspect import signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -334,7 +335,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
             self._Booster.set_attr(**{files.KEY: None})
             return
         missing = None if np.isnan(self.missing) else float(self.missing)
-        note = files.encode(state | {"missing": missing, "training": self._training})
+        note = files.encode(state | files.UNSEALED | {"missing": missing, "training": self._training})
         self._Booster.set_attr(**{files.KEY: note})
 
     def save_model(self, fname: str | os.PathLike[str]) -> None:
@@ -346,6 +347,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         self._check_fitted()
         files.labels_to_json(self._labels)
         super().save_model(fname)
+        Path(fname).write_bytes(files.sealed(Path(fname).read_bytes()))
 
     @base.all_or_nothing
     def load_model(self, fname: str | os.PathLike[str] | bytearray) -> Self:
@@ -357,10 +359,13 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
             For a file that is damaged, or was not written by a focal classifier.
         """
         booster = xgb.Booster({"n_jobs": self.n_jobs})
-        if not isinstance(fname, bytearray):
-            os.stat(fname)  # FileNotFoundError
+        if isinstance(fname, bytearray):
+            content, fname = bytes(fname), "the given bytes"
+        else:
+            content = Path(fname).read_bytes()
+        files.check_seal(content, fname)
         try:
-            booster.load_model(fname)
+            booster.load_model(bytearray(content))
             note = booster.attr(files.KEY)
         except (xgb.core.XGBoostError, UnicodeDecodeError, AssertionError) as error:
             reason = str(error).splitlines()[:1]
@@ -373,6 +378,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
                 raise ValueError(f"training must be finite numbers, got {self._training}")
             self.missing = float("nan") if state["missing"] is None else float(state["missing"])
         super().load_model(bytearray(booster.save_raw("ubj")))
+        self._note()  # without the digest of the file
         self.objective, self.base_score = None, None  # the parent reads there what stands for no objective
         self.n_classes_ = self._labels.size
         return self
