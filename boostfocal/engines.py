@@ -18,6 +18,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from . import devices
+
 UNSET: Final = object()
 """Default of a metric's fourth parameter, `group`: LightGBM's classes always fill it, XGBoost's never."""
 
@@ -41,6 +43,8 @@ def read(first: Any, second: Any, weights: Any) -> Rows:
         raise ValueError("y must be given: the data set has no labels")
     if weights is not None and np.size(weights) == 0:  # XGBoost's way to say that there are none
         weights = None
+    if any(map(devices.on_device, (first, labels, weights))):
+        labels, weights = devices.moved(second, "label", labels), devices.moved(second, "weight", weights)
     return Rows(_by_row(labels, first), first, weights)
 
 

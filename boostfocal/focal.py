@@ -162,21 +162,29 @@ class FocalLoss(Objective):
             return np.asarray(rows.values(float64(labels), float64(margins), *self._by_label))[()]
 
     def _rows(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> Rows:
-        labels = validation.labels("y", y)
-        margins = validation.like("margin", margin, labels, "y")
+        labels = validation.labels("y", y, device=True)
+        margins = validation.like("margin", margin, labels, "y", device=True)
         self._check_shape("y", labels)
-        return Rows(labels, margins, validation.weights(sample_weight, labels))
+        return Rows(labels, margins, validation.weights(sample_weight, labels, device=True))
 
     def _check_values(self, rows: Rows) -> None:
         validation.check_values(*rows)
 
     def _derivatives(self, rows: Rows, in_engine: bool) -> tuple[Float32s, Float32s, bool]:
+        exact = self.hessian == "exact"
+        if rows.on_device:
+            from .kernels import cuda
+
+            return cuda.gradient_hessian(*rows, self._parameters, exact, self.max_step)
         from .kernels import elementwise  # not at import: scoring needs no compiler
 
-        exact = self.hessian == "exact"
         return elementwise.gradient_hessian(*rows, self._parameters, exact, self.max_step, in_engine)
 
     def _losses(self, rows: Rows) -> tuple[Float32s, bool]:
+        if rows.on_device:
+            from .kernels import cuda
+
+            return cuda.losses(*rows, self._parameters)
         from .kernels import elementwise
 
         return elementwise.losses(*rows, self._parameters)

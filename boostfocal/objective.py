@@ -1,5 +1,6 @@
 """What the losses share: use as an objective of either engine, float32 rows, and their metric."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import fields
 from typing import Any, Literal, NamedTuple
@@ -7,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import engines, validation
+from . import devices, engines, validation
 from .metrics import FocalMetric
 
 Float32s = NDArray[np.float32]
@@ -21,6 +22,14 @@ class Rows(NamedTuple):
     labels: NDArray[Any]
     margins: NDArray[Any]
     weights: NDArray[Any] | None
+
+    @property
+    def on_device(self) -> bool:
+        """Whether to compute on the CUDA device, as some of them are there."""
+        return any(map(devices.on_device, self))
+
+    def on_host(self) -> "Rows":
+        return Rows(*(devices.to_host(name, array) for name, array in zip(self._fields, self, strict=True)))
 
 
 class Objective(ABC):
@@ -80,9 +89,10 @@ class Objective(ABC):
         rows = self._rows(y, margin, sample_weight)
         losses, suspicious = self._losses(rows)
         if suspicious:
-            self._check_values(rows)
+            self._check_values(rows.on_host())
         total = rows.labels.shape[0] if rows.weights is None else positive_total(rows.weights)
-        return float(losses.sum(dtype=np.float64) / (total * (losses.size / rows.labels.shape[0])))
+        n_columns = math.prod(losses.shape) / rows.labels.shape[0]
+        return float(devices.total(losses) / (total * n_columns))
 
     @abstractmethod
     def value(self, y: ArrayLike, margin: ArrayLike) -> Float64s:
@@ -130,7 +140,7 @@ class Objective(ABC):
     def _gradient_hessian(self, rows: Rows, in_engine: bool) -> tuple[Float32s, Float32s]:
         gradient, hessian, suspicious = self._derivatives(rows, in_engine)
         if suspicious:
-            self._check_values(rows)
+            self._check_values(rows.on_host())
         return gradient, hessian
 
     @abstractmethod
@@ -151,9 +161,9 @@ class Objective(ABC):
 
 
 def positive_total(weights: NDArray[Any]) -> float:
-    total = float(np.sum(weights, dtype=np.float64))
+    total = devices.total(weights)
     if not total > 0:
-        raise ValueError(f"sample_weight must not sum to zero, got {weights.size} weights that sum to {total}")
+        raise ValueError(f"sample_weight must not sum to zero, got {weights.shape[0]} weights that sum to {total}")
     return total
 
 

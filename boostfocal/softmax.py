@@ -143,7 +143,7 @@ class SoftmaxFocalLoss(Objective):
         -------
         ndarray of float64 of shape (n,)
         """
-        checked = self._rows(y, margin, None)
+        checked = self._rows(y, margin, None).on_host()
         self._check_values(checked)
         own = checked.labels.astype(np.intp)[:, np.newaxis]
         sides = (np.take_along_axis(side, own, axis=1)[:, 0] for side in _sides(float64(checked.margins)))
@@ -152,26 +152,34 @@ class SoftmaxFocalLoss(Objective):
             return np.asarray(rows.loss(q, log_p, log_q, self._weights[own[:, 0]], self.gamma))
 
     def _rows(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> Rows:
-        labels = validation.column("y", y)
-        margins = self._margins(margin)
+        labels = validation.column("y", y, device=True)
+        margins = self._margins(margin, device=True)
         if margins.shape != (labels.size, self.n_classes):
             raise ValueError(
                 f"margin must have shape {(labels.size, self.n_classes)}, a row for each of y and a column for each "
                 f"class, got shape {margins.shape}"
             )
-        return Rows(labels, margins, validation.weights(sample_weight, labels))
+        return Rows(labels, margins, validation.weights(sample_weight, labels, device=True))
 
     def _check_values(self, rows: Rows) -> None:
         validation.check_classes(rows.labels, self.n_classes)
         validation.check_values(margins=rows.margins, weights=rows.weights)
 
     def _derivatives(self, rows: Rows, in_engine: bool) -> tuple[Float32s, Float32s, bool]:
+        exact = self.hessian == "exact"
+        if rows.on_device:
+            from .kernels import cuda
+
+            return cuda.class_gradient_hessian(*rows, self._weights, self.gamma, exact, self.max_step)
         from .kernels import softmax  # not at import: scoring needs no compiler
 
-        exact = self.hessian == "exact"
         return softmax.gradient_hessian(*rows, self._weights, self.gamma, exact, self.max_step, in_engine)
 
     def _losses(self, rows: Rows) -> tuple[Float32s, bool]:
+        if rows.on_device:
+            from .kernels import cuda
+
+            return cuda.class_losses(*rows, self._weights, self.gamma)
         from .kernels import softmax
 
         return softmax.losses(*rows, self._weights, self.gamma)
@@ -222,7 +230,7 @@ class SoftmaxFocalLoss(Objective):
         -------
         ndarray of float64 of shape (n,)
         """
-        checked = self._rows(y, margin, None)
+        checked = self._rows(y, margin, None).on_host()
         self._check_values(checked)
         shift, _, _, others = _shares(self._log_posterior(checked.margins))
         own = checked.labels.astype(np.intp)[:, np.newaxis]
@@ -230,7 +238,7 @@ class SoftmaxFocalLoss(Objective):
 
     def brier(self, y: ArrayLike, margin: ArrayLike) -> Float64s:
         """Squared error of `predict_proba`, summed over the classes; parameters and result are those of `log_loss`."""
-        checked = self._rows(y, margin, None)
+        checked = self._rows(y, margin, None).on_host()
         self._check_values(checked)
         error = self.predict_proba(checked.margins)
         error[np.arange(error.shape[0]), checked.labels.astype(np.intp)] -= 1
@@ -297,8 +305,8 @@ class SoftmaxFocalLoss(Objective):
     def _weights(self) -> Float64s:
         return np.ones(self.n_classes) if self.alpha is None else np.array(self.alpha)
 
-    def _margins(self, margin: ArrayLike) -> NDArray[Any]:
-        margins = validation.array("margin", margin)
+    def _margins(self, margin: ArrayLike, device: bool = False) -> NDArray[Any]:
+        margins = validation.array("margin", margin, device)
         if margins.shape[-1:] != (self.n_classes,):
             raise ValueError(
                 f"margin must have {self.n_classes} columns, one for each class, got shape {margins.shape}; "

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import devices
+
 
 def number(name: str, value: Any, accepted: str, low: float, high: float, closed: str = "") -> float:
     """`value` as a float between `low` and `high`; `closed` lists the ends that belong: "[", "]" or both."""
@@ -29,19 +31,26 @@ def count(name: str, value: Any, at_least: int = 1) -> int:
     return int(value)
 
 
-def array(name: str, values: ArrayLike) -> NDArray[Any]:
-    """`values` as a numeric array, not copied where it is one; never empty."""
-    result = np.asarray(values)
+def array(name: str, values: ArrayLike, device: bool = False) -> NDArray[Any]:
+    """`values` as a numeric array, not copied where it is one; never empty.
+
+    What is on a CUDA device stays there with `device`, as an array of Numba, else it is copied to the host.
+    """
+    result: Any
+    if devices.on_device(values):
+        result = devices.as_device(name, values) if device else devices.to_host(name, values)
+    else:
+        result = np.asarray(values)
     if result.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be numbers, got {_shown(values)} of dtype {result.dtype}")
     if result.size == 0:
         raise ValueError(f"{name} must have at least one row, got shape {result.shape}")
-    return result
+    return result  # type: ignore[no-any-return]
 
 
-def column(name: str, values: ArrayLike, n_rows: int | None = None) -> NDArray[Any]:
+def column(name: str, values: ArrayLike, n_rows: int | None = None, device: bool = False) -> NDArray[Any]:
     """`values` as a 1-d numeric array, of `n_rows` if that is given."""
-    result = array(name, values)
+    result = array(name, values, device)
     if result.ndim != 1:
         raise ValueError(f"{name} must have shape (n,), got shape {result.shape}")
     if n_rows is not None and result.size != n_rows:
@@ -49,25 +58,25 @@ def column(name: str, values: ArrayLike, n_rows: int | None = None) -> NDArray[A
     return result
 
 
-def labels(name: str, values: ArrayLike) -> NDArray[Any]:
+def labels(name: str, values: ArrayLike, device: bool = False) -> NDArray[Any]:
     """`values` as a numeric array of shape (n,), or (n, L) for several labels a row."""
-    result = array(name, values)
+    result = array(name, values, device)
     if result.ndim not in (1, 2):
         raise ValueError(f"{name} must have shape (n,) or (n, L), got shape {result.shape}")
     return result
 
 
-def like(name: str, values: ArrayLike, other: NDArray[Any], other_name: str) -> NDArray[Any]:
+def like(name: str, values: ArrayLike, other: NDArray[Any], other_name: str, device: bool = False) -> NDArray[Any]:
     """`values` as a numeric array of the shape of `other`."""
-    result = array(name, values)
+    result = array(name, values, device)
     if result.shape != other.shape:
         raise ValueError(f"{name} must have shape {other.shape} as {other_name} has, got shape {result.shape}")
     return result
 
 
-def weights(values: ArrayLike | None, labels: NDArray[Any]) -> NDArray[Any] | None:
+def weights(values: ArrayLike | None, labels: NDArray[Any], device: bool = False) -> NDArray[Any] | None:
     """Sample weights as a numeric array, one for each row of the labels."""
-    return None if values is None else column("sample_weight", values, labels.shape[0])
+    return None if values is None else column("sample_weight", values, labels.shape[0], device)
 
 
 def codes(name: str, values: ArrayLike, n_rows: int | None = None) -> NDArray[np.intp]:

@@ -1,10 +1,14 @@
 """Shared settings: property tests draw the same examples in every run and write nothing to disk."""
 
 import os
+from pathlib import Path
 
 # The engines' threads wait spinning, and several test processes share the CPUs: each keeps to one thread. (Before the
 # engines are imported; `n_threads` is for tests of our own threads.)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Without a CUDA device Numba simulates one. (Before Numba is imported.)
+if not Path("/proc/driver/nvidia/version").exists():
+    os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")
 
 import pytest
 from hypothesis import settings

@@ -1,0 +1,339 @@
+"""Rows on a CUDA device: a thread takes a row, or of several labels an element.
+
+The formulas are those of `rows`, with the device's own exp and log. `elementwise` and `softmax` are the same
+for the CPU; where numbers are cut off, it is at the same places.
+"""
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numba import cuda, float64
+from numpy.typing import NDArray
+
+from .. import devices
+from . import rows
+from .rows import RowParameters
+
+THREADS = 128  # a block
+MAX_BLOCKS = 4096  # beyond, threads take several rows
+
+ONE, ZERO = np.float32(1), np.float32(0)
+LARGEST = np.finfo(np.float32).max
+QUARTER = np.float32(LARGEST / 4)  # margins of classes are cut here, so that their differences are finite
+HUGE, TINY = np.float32(rows.HUGE), np.float32(1e-37)
+LOWEST = np.float32(-87)  # exp is zero below
+DEEP = np.float32(-1e34)  # log q is cut here: gamma times it is finite
+
+DeviceArray = Any
+"""A device array of Numba."""
+
+inlined = cuda.jit(device=True, inline="always")  # (compiling calls would want a device, and PTX needs none)
+
+
+@inlined
+def exp(x):
+    return np.float32(math.exp(x)) if x >= LOWEST else ZERO
+
+
+@inlined
+def log(x):
+    return np.float32(math.log(x if x > TINY else TINY))
+
+
+@inlined
+def log1p(x):
+    return np.float32(math.log1p(x))
+
+
+@inlined
+def power(q, log_q, gamma):
+    return exp(gamma * (log_q if log_q > DEEP else DEEP)) if gamma != ZERO else ONE
+
+
+@inlined
+def scale(gamma, x):
+    return gamma * x
+
+
+@inlined
+def minimum(a, b):
+    return b if b < a else a  # keeps a NaN in a
+
+
+@inlined
+def maximum(a, b):
+    return b if b > a else a
+
+
+@inlined
+def where(condition, a, b):
+    return a if condition else b
+
+
+@inlined
+def absolute(x):
+    return -x if x < ZERO else x
+
+
+formulas = rows.bind(
+    {
+        "ONE": ONE, "LARGEST": LARGEST, "HUGE": HUGE, "TINY": TINY, "absolute": absolute, "exp": exp, "log": log,
+        "log1p": log1p, "minimum": minimum, "maximum": maximum, "power": power, "scale": scale, "where": where,
+    },
+    inlined,
+)  # fmt: skip
+against_rest, derivatives, loss = formulas["against_rest"], formulas["derivatives"], formulas["loss"]
+posterior_terms, posterior = formulas["posterior_terms"], formulas["posterior"]
+other_derivatives, expected_hessian = formulas["other_derivatives"], formulas["expected_hessian"]
+
+
+@inlined
+def refused(value):
+    """Whether a result is not finite, as of a NaN margin."""
+    return not (absolute(value) <= LARGEST)
+
+
+@lru_cache
+def elementwise_kernel(formula: str, several: bool, weighted: bool) -> Any:
+    """The kernel for rows of one label, or of several with `parameters` for each or for all.
+
+    It puts a 1 into `found` if it meets a value to refuse.
+    """
+    row = formulas[formula]
+    valued = formula == "values"
+
+    @cuda.jit
+    def kernel(y, z, w, parameters, per_step, by_column, first, second, found):
+        n = z.shape[0]
+        for i in range(cuda.grid(1), z.size, cuda.gridsize(1)):
+            if several:
+                r, c = (i % n, i // n) if by_column else (i // z.shape[1], i % z.shape[1])
+                label, margin = np.float32(y[r, c]), np.float32(z[r, c])
+                j = c % parameters.shape[0]
+            else:
+                r, j = i, 0
+                label, margin = np.float32(y[i]), np.float32(z[i])
+            weight0, weight1, gamma0, gamma1 = parameters[j, 0], parameters[j, 1], parameters[j, 2], parameters[j, 3]
+            weight = np.float32(w[r]) if weighted else ONE
+            bad = not (label >= ZERO and label <= ONE and weight >= ZERO and weight <= LARGEST)
+            if valued:
+                one = weight * row(label, margin, weight0, weight1, gamma0, gamma1)
+                other = ZERO
+            else:
+                one, other = row(label, margin, weight0, weight1, gamma0, gamma1, per_step)
+                one *= weight
+                other *= weight
+            if several:
+                first[r, c] = one
+                if not valued:
+                    second[r, c] = other
+            else:
+                first[i] = one
+                if not valued:
+                    second[i] = other
+            if bad or refused(one):
+                found[0] = 1
+
+    return kernel
+
+
+@inlined
+def clamp(z):
+    return minimum(maximum(z, -QUARTER), QUARTER)
+
+
+@inlined
+def side(shift, is_top, others, inverse, log_total, weight, gamma):
+    """p, q, pull, curve, pace and surplus of a class as the true one: see `rows`."""
+    p, q, log_p, log_q = against_rest(shift, exp(shift), is_top, others, inverse, log_total)
+    pull, curve = derivatives(p, q, log_p, log_q, weight, gamma)
+    pace, surplus = posterior_terms(q, pull, curve, is_top)
+    return p, q, pull, curve, pace, surplus
+
+
+@lru_cache
+def softmax_kernel(formula: str, weighted: bool) -> Any:
+    """The kernel for rows of K classes: its loops over the classes read their margins again, and store nothing.
+
+    It puts a 1 into `found` if it meets a value to refuse.
+    """
+    valued, expected = formula == "values", formula == "gradient_expected"
+
+    @cuda.jit
+    def kernel(y, z, w, alphas, gamma, per_step, first, second, found):
+        n, n_classes = z.shape
+        for i in range(cuda.grid(1), n, cuda.gridsize(1)):
+            weight = np.float32(w[i]) if weighted else ONE
+            given = np.float32(y[i])
+            label = int(given) if given >= ZERO and given < np.float32(n_classes) else 0
+            bad = not (weight >= ZERO and weight <= LARGEST) or given != np.float32(label)
+
+            top, highest = 0, clamp(z[i, 0])
+            for k in range(n_classes):
+                margin = clamp(z[i, k])
+                bad = bad or margin != margin
+                if margin > highest:
+                    top, highest = k, margin
+            others, thirds = ZERO, ZERO
+            for k in range(n_classes):
+                e = exp(np.float32(clamp(z[i, k]) - highest)) if k != top else ZERO
+                others += e
+                thirds += e if k != label else ZERO
+            inverse, log_total = ONE / (ONE + others), log1p(others)
+
+            # the true class
+            own_shift = np.float32(clamp(z[i, label]) - highest)
+            if valued:
+                _, q, log_p, log_q = against_rest(own_shift, exp(own_shift), label == top, others, inverse, log_total)
+                value = weight * loss(q, log_p, log_q, alphas[label], gamma)
+                first[i] = value
+                if bad or refused(value):
+                    found[0] = 1
+                continue
+            _, own_q, own_pull, own_curve, _, _ = side(
+                own_shift, label == top, others, inverse, log_total, alphas[label], gamma
+            )
+            ratio = inverse / maximum(own_q, TINY)
+
+            # the posterior, and the sums of the Hessian expected under it
+            pace_top, surplus_top, total, surplus_sum = ONE, ZERO, ZERO, ZERO
+            if expected:
+                _, _, _, _, pace_top, surplus_top = side(ZERO, True, others, inverse, log_total, alphas[top], gamma)
+                surplus_top *= inverse
+                for k in range(n_classes):
+                    shift = np.float32(clamp(z[i, k]) - highest)
+                    p, _, _, _, pace, surplus = side(shift, k == top, others, inverse, log_total, alphas[k], gamma)
+                    eta = posterior(p, pace, pace_top, k == top)
+                    total += eta
+                    surplus_sum += eta * surplus if k != top else ZERO
+
+            for k in range(n_classes):
+                shift = np.float32(clamp(z[i, k]) - highest)
+                e = exp(shift)
+                r = e * ratio
+                # of the largest margin's class 1 - r would cancel, where another is the true one
+                rest = thirds * ratio if k == top and k != label else ONE - r
+                gradient, hessian = other_derivatives(own_pull, own_curve, r, rest)
+                if k == label:
+                    gradient, hessian = -own_pull, own_curve
+                if expected:
+                    p, q, _, curve, pace, surplus = side(shift, k == top, others, inverse, log_total, alphas[k], gamma)
+                    eta = posterior(p, pace, pace_top, k == top)
+                    share = ZERO if k == top else e / maximum(others, TINY)
+                    without = surplus_sum - (eta * surplus if k != top else ZERO)
+                    hessian = expected_hessian(p, q, share, eta, curve, pace_top, without, surplus_top) / total
+                    hessian = maximum(hessian, absolute(gradient) * per_step)
+                gradient *= weight
+                hessian *= weight
+                first[i, k] = gradient
+                second[i, k] = hessian
+                bad = bad or refused(gradient) or refused(hessian)
+            if bad:
+                found[0] = 1
+
+    return kernel
+
+
+@cuda.jit
+def sum_kernel(values, partial):
+    """The sum of each block's values; `partial` has one place a block."""
+    shared = cuda.shared.array(THREADS, float64)
+    mine = 0.0
+    for i in range(cuda.grid(1), values.size, cuda.gridsize(1)):
+        mine += values[i]
+    thread = cuda.threadIdx.x
+    shared[thread] = mine
+    cuda.syncthreads()
+    step = THREADS // 2
+    while step > 0:
+        if thread < step:
+            shared[thread] += shared[thread + step]
+        cuda.syncthreads()
+        step //= 2
+    if thread == 0:
+        partial[cuda.blockIdx.x] = shared[0]
+
+
+# --- running -------------------------------------------------------------------------------------
+
+
+def _grid(n: int) -> tuple[int, int]:
+    return min(-(-n // THREADS), MAX_BLOCKS), THREADS
+
+
+def _moved(array: Any) -> DeviceArray:
+    """A host array on the device."""
+    return array if devices.on_device(array) else cuda.to_device(np.ascontiguousarray(array))
+
+
+def _run(kernel: Any, n_threads: int, inputs: list[Any], scalars: tuple[Any, ...], out: list[DeviceArray]) -> bool:
+    """Launch a kernel, and tell whether it met a value to refuse; when this returns, the results are there."""
+    found = cuda.to_device(np.zeros(1, np.int32))
+    if n_threads:
+        kernel[_grid(n_threads)](*inputs, *scalars, out[0], out[-1], found)
+    return bool(found.copy_to_host()[0])
+
+
+def _inputs(labels: Any, margins: Any, weights: Any) -> tuple[list[DeviceArray], Any]:
+    """Labels, margins and weights on the device, and the memory order of results beside the margins."""
+    y, z = _moved(labels), _moved(margins)
+    by_column = z.ndim > 1 and z.is_f_contiguous() and not z.is_c_contiguous()
+    return [y, z, y if weights is None else _moved(weights)], "F" if by_column else "C"
+
+
+def gradient_hessian(
+    labels: Any, margins: Any, weights: Any, parameters: tuple[RowParameters, ...], exact: bool, max_step: float
+) -> tuple[DeviceArray, DeviceArray, bool]:
+    """`elementwise.gradient_hessian` on the device, of arrays of which some are there already."""
+    inputs, order = _inputs(labels, margins, weights)
+    shape = inputs[1].shape
+    gradient, hessian = (cuda.device_array(shape, np.float32, order=order) for _ in range(2))
+    formula = "gradient_exact" if exact else "gradient_expected"
+    kernel = elementwise_kernel(formula, len(shape) > 1, weights is not None)
+    scalars = cuda.to_device(np.array(parameters, np.float32)), np.float32(1 / max_step), order == "F"
+    return gradient, hessian, _run(kernel, math.prod(shape), inputs, scalars, [gradient, hessian])
+
+
+def losses(labels: Any, margins: Any, weights: Any, parameters: tuple[RowParameters, ...]) -> tuple[DeviceArray, bool]:
+    """`elementwise.losses` on the device."""
+    inputs, order = _inputs(labels, margins, weights)
+    shape = inputs[1].shape
+    result = cuda.device_array(shape, np.float32, order=order)
+    kernel = elementwise_kernel("values", len(shape) > 1, weights is not None)
+    scalars = cuda.to_device(np.array(parameters, np.float32)), np.float32(0), order == "F"
+    return result, _run(kernel, math.prod(shape), inputs, scalars, [result])
+
+
+def class_gradient_hessian(
+    labels: Any, margins: Any, sample_weight: Any, weights: NDArray[np.float64], gamma: float, exact: bool,
+    max_step: float,
+) -> tuple[DeviceArray, DeviceArray, bool]:  # fmt: skip
+    """`softmax.gradient_hessian` on the device, of arrays of which some are there already."""
+    inputs, order = _inputs(labels, margins, sample_weight)
+    shape = inputs[1].shape
+    gradient, hessian = (cuda.device_array(shape, np.float32, order=order) for _ in range(2))
+    kernel = softmax_kernel("gradient_exact" if exact else "gradient_expected", sample_weight is not None)
+    scalars = cuda.to_device(weights.astype(np.float32)), np.float32(gamma), np.float32(1 / max_step)
+    return gradient, hessian, _run(kernel, shape[0], inputs, scalars, [gradient, hessian])
+
+
+def class_losses(
+    labels: Any, margins: Any, sample_weight: Any, weights: NDArray[np.float64], gamma: float
+) -> tuple[DeviceArray, bool]:
+    """`softmax.losses` on the device."""
+    inputs, _ = _inputs(labels, margins, sample_weight)
+    result = cuda.device_array(inputs[1].shape[:1], np.float32)
+    kernel = softmax_kernel("values", sample_weight is not None)
+    scalars = cuda.to_device(weights.astype(np.float32)), np.float32(gamma), np.float32(0)
+    return result, _run(kernel, result.shape[0], inputs, scalars, [result])
+
+
+def total(values: DeviceArray) -> float:
+    """Sum in float64, of numbers of shape (n,) or (n, L)."""
+    flat = values if values.ndim == 1 else values.T.reshape(-1) if values.is_f_contiguous() else values.reshape(-1)
+    blocks, _ = _grid(flat.shape[0])
+    partial = cuda.device_array(blocks, np.float64)
+    sum_kernel[blocks, THREADS](flat, partial)
+    return float(partial.copy_to_host().sum())

@@ -1,0 +1,312 @@
+"""Rows on a CUDA device: on a real one if there is one, else in Numba's simulator (conftest switches it on)."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import xgboost as xgb
+from numba import config, cuda
+from numpy.testing import assert_allclose, assert_array_equal
+
+from boostfocal import Brier, FocalLoss, LogLoss, SoftmaxFocalLoss
+from boostfocal.kernels import cuda as kernels
+
+# In the simulator, NumPy computes both sides of a `where`, and warns of the one that is not taken.
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+
+simulated = bool(config.ENABLE_CUDASIM)
+on_gpu = pytest.mark.skipif(simulated, reason="no CUDA device: the simulator runs the twins of these tests")
+
+K, L = 4, 3
+BINARY = [
+    FocalLoss(0.0), FocalLoss(2.0, 0.25), FocalLoss(0.3, 0.9), FocalLoss((1.0, 2.7)),
+    FocalLoss(2.0, hessian="exact"),
+]  # fmt: skip
+SEVERAL = [FocalLoss(2.0), FocalLoss(np.array([[0, 1], [2, 0.5], [1, 1]]), [0.25, 0.5, 0.9])]
+SOFTMAX = [
+    SoftmaxFocalLoss(K, 2.0), SoftmaxFocalLoss(K, 0.3, [1, 2, 3, 0.1]),
+    SoftmaxFocalLoss(K, 2.0, hessian="exact"),
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def small_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    if simulated:  # where each thread is one of Python's
+        monkeypatch.setattr(kernels, "THREADS", 4)
+        monkeypatch.setattr(kernels, "MAX_BLOCKS", 2)
+
+
+PAST_ONE_GRID = 11 if simulated else 600_000
+
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def rows(loss: Any, n: int, seed: int = 0) -> Arrays:
+    """Labels, margins in and far from the middle, and weights; float16 holds them, so that no dtype changes them."""
+    rng = np.random.default_rng(seed)
+    several = isinstance(loss, SoftmaxFocalLoss) or loss in SEVERAL
+    columns = (K if isinstance(loss, SoftmaxFocalLoss) else L,) if several else ()
+    margins = rng.normal(scale=rng.choice([1, 5, 40], size=(n, *(1,) * len(columns))), size=(n, *columns))
+    labels = rng.integers(0, K, n) if isinstance(loss, SoftmaxFocalLoss) else rng.integers(0, 2, (n, *columns))
+    margins = margins.astype(np.float16).astype(np.float32)
+    return labels.astype(np.float32), margins, (rng.integers(0, 32, n) / 8).astype(np.float32)
+
+
+def to_device(*arrays: np.ndarray) -> list[Any]:
+    return [cuda.to_device(array) for array in arrays]
+
+
+def assert_agree(device: Any, host: np.ndarray, scale: np.ndarray | float = 0.0) -> None:
+    """Equal to about the error of the CPU's own polynomials, of each value or of a larger `scale`."""
+    assert hasattr(device, "__cuda_ndarray__")
+    assert device.dtype == np.float32
+    found = device.copy_to_host()
+    assert found.shape == host.shape
+    assert_array_equal(np.abs(found - host) <= 2e-6 * np.maximum(np.abs(host), scale) + 1e-35, True)
+
+
+def assert_rows_agree(loss: Any, arrays: list[Any], host: Arrays | tuple[np.ndarray, ...]) -> None:
+    gradient, hessian = loss.gradient_hessian(*arrays)
+    expected = loss.gradient_hessian(*host)
+    assert_agree(gradient, expected[0])
+    # where the exact Hessian changes its sign it is a small difference of its terms
+    scale = 10 * np.abs(expected[0]) if loss.hessian == "exact" else 0.0
+    assert_agree(hessian, expected[1], scale)
+    assert_allclose(loss.mean(*arrays), loss.mean(*host), rtol=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 5, PAST_ONE_GRID])
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("loss", [*BINARY, *SEVERAL, *SOFTMAX], ids=repr)
+def test_device_agrees_with_the_cpu(loss: Any, weighted: bool, n: int) -> None:
+    host = rows(loss, n)
+    host = (*host[:2], host[2] + 0.5) if weighted else host[:2]
+    assert_rows_agree(loss, to_device(*host), host)
+
+
+@pytest.mark.parametrize("dtype", ["?", "i1", "u1", "i4", "i8", "f4", "f8"])
+@pytest.mark.parametrize("loss", [BINARY[1], SEVERAL[1], SOFTMAX[0]], ids=repr)
+def test_dtype_does_not_change_the_result(loss: Any, dtype: str) -> None:
+    labels, margins, weights = rows(loss, 12)
+    labels = np.minimum(labels, 1)
+    wide = margins.astype("f8" if dtype == "f8" else "f4")
+    arrays = to_device(labels.astype(dtype), wide, weights.astype(dtype if dtype != "?" else "f4"))
+    host = labels, margins, weights.astype(dtype).astype("f4") if dtype != "?" else weights
+    assert_rows_agree(loss, arrays, host)
+
+
+LAYOUTS: dict[str, Callable[[np.ndarray], Any]] = {
+    "Fortran": lambda array: cuda.to_device(np.asfortranarray(array)),
+    "every second row": lambda array: cuda.to_device(np.repeat(array, 2, axis=0))[::2],
+    "columns of a wider matrix": lambda array: cuda.to_device(np.repeat(array, 2, axis=-1))[..., ::2],
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("loss", [BINARY[1], SEVERAL[1], SOFTMAX[0], SOFTMAX[2]], ids=repr)
+def test_layout_does_not_change_the_result(loss: Any, layout: str) -> None:
+    host = rows(loss, 12)
+    arrays = [LAYOUTS[layout](array) for array in host]
+    assert_rows_agree(loss, arrays, host)
+    in_columns = loss.gradient_hessian(*arrays)[0].is_f_contiguous()
+    assert in_columns == (layout == "Fortran" or host[1].ndim == 1)
+
+
+@pytest.mark.parametrize("there", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0, 1, 1)])
+@pytest.mark.parametrize("loss", [BINARY[1], SEVERAL[1], SOFTMAX[0]], ids=repr)
+def test_any_mix_with_host_arrays_is_computed_on_the_device(loss: Any, there: tuple[int, ...]) -> None:
+    host = rows(loss, 12)
+    mixed = [cuda.to_device(array) if on else array for array, on in zip(host, there, strict=True)]
+    assert_rows_agree(loss, mixed, host)
+
+
+@pytest.mark.parametrize("loss", [*BINARY, *SOFTMAX], ids=repr)
+@pytest.mark.parametrize("far", [88.0, 104.0, 1e4, 1e30, np.inf])
+def test_far_margins_are_those_of_the_cpu(loss: Any, far: float) -> None:
+    margins = np.array([[far, -far, 0, 1], [-far, -far, -far, -far], [0, 0, far, far]], np.float32)
+    if isinstance(loss, SoftmaxFocalLoss):
+        labels = np.array([0, 1, 0], np.float32)
+    else:
+        margins = np.repeat([far, -far], 2).astype(np.float32)
+        labels = np.array([0, 1, 0, 1], np.float32)
+    device, host = loss.gradient_hessian(*to_device(labels, margins)), loss.gradient_hessian(labels, margins)
+    for found, expected in zip(device, host, strict=True):
+        assert_agree(found, expected, 1e-6)
+        assert np.isfinite(found.copy_to_host()).all()
+
+
+@pytest.mark.parametrize("loss", [BINARY[1], SEVERAL[0], SOFTMAX[0]], ids=repr)
+@pytest.mark.parametrize(
+    ("which", "value", "message"),
+    [(0, -1, "y must be"), (0, np.nan, "y must be"), (0, 9, "y must be"), (1, np.nan, "margin must be"),
+     (2, -1, "sample_weight must be"), (2, np.inf, "sample_weight must be")],
+)  # fmt: skip
+def test_values_not_accepted_are_refused_as_on_the_cpu(loss: Any, which: int, value: float, message: str) -> None:
+    host = rows(loss, 12)
+    host[which][7] = value
+    for call in (loss.gradient_hessian, loss.mean):
+        with pytest.raises(ValueError, match=message) as on_device:
+            call(*to_device(*host))
+        with pytest.raises(ValueError, match=message) as on_host:
+            call(*host)
+        assert str(on_device.value) == str(on_host.value)
+
+
+def test_shapes_and_kinds_are_checked_at_the_boundary() -> None:
+    labels, margins, _ = to_device(*rows(BINARY[0], 5))
+    with pytest.raises(ValueError, match=r"margin must have shape \(5,\) as y has, got shape \(3,\)"):
+        BINARY[0].gradient_hessian(labels, margins[:3])
+    with pytest.raises(TypeError, match="y must be numbers"):
+        BINARY[0].gradient_hessian(cuda.to_device(np.zeros(5, "M8[s]").view("c8")), margins)
+
+
+@pytest.mark.parametrize("loss", [BINARY[1], SOFTMAX[0]], ids=repr)
+def test_everything_else_takes_device_arrays_to_the_host(loss: Any) -> None:
+    host = rows(loss, 12)
+    labels, margins, weights = to_device(*host)
+    assert_array_equal(loss.predict_proba(margins), loss.predict_proba(host[1]))
+    assert_array_equal(loss.value(labels, margins), loss.value(*host[:2]))
+    assert_array_equal(loss.optimal_margin(labels, weights), loss.optimal_margin(host[0], host[2]))
+    assert type(loss).balanced(labels, sample_weight=weights) == type(loss).balanced(host[0], sample_weight=host[2])
+    for metric in (LogLoss(loss), Brier(loss)):
+        assert metric.score(labels, margins, weights) == metric.score(*host)
+
+
+# --- in XGBoost ------------------------------------------------------------------------------------
+
+
+class OnDevice(xgb.DMatrix):
+    """A training set that was made of device arrays, of which XGBoost gives back the labels and weights as such."""
+
+    def get_label(self) -> Any:
+        return cuda.to_device(super().get_label())
+
+    def get_weight(self) -> Any:
+        return cuda.to_device(super().get_weight())
+
+
+class HostWeights(OnDevice):
+    def get_weight(self) -> Any:
+        return xgb.DMatrix.get_weight(self)
+
+
+@pytest.mark.parametrize("kind", [OnDevice, HostWeights])
+@pytest.mark.parametrize("loss", [BINARY[1], SOFTMAX[0]], ids=repr)
+def test_training_with_labels_on_the_device_gives_the_same_model(loss: Any, kind: type) -> None:
+    labels, X, weights = rows(loss, 24)
+    X = X.reshape(24, -1)
+    parameters = {"disable_default_eval_metric": 1, "nthread": 1} | ({"num_class": K} if loss in SOFTMAX else {})
+
+    def on_host(margin: Any, data: Any) -> Any:
+        return tuple(array.copy_to_host() for array in loss(margin, data))
+
+    results: list[dict[str, Any]] = [{}, {}]
+    boosters = [
+        xgb.train(
+            parameters, data, 3, obj=objective, custom_metric=loss.metric, evals=[(data, "train")],
+            evals_result=result, verbose_eval=False,
+        )
+        for data, objective, result in zip(
+            (xgb.DMatrix(X, labels, weight=weights), kind(X, labels, weight=weights)), (loss, on_host), results,
+            strict=True,
+        )
+    ]  # fmt: skip
+    margins = [booster.predict(xgb.DMatrix(X), output_margin=True) for booster in boosters]
+    assert_allclose(margins[0], margins[1], atol=1e-4)
+    assert_allclose(results[0]["train"]["focal"], results[1]["train"]["focal"], rtol=1e-5)
+
+
+def test_labels_and_weights_are_moved_once_and_again_when_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    loss = BINARY[1]
+    labels, margins, weights = rows(loss, 24)
+    data = HostWeights(margins[:, np.newaxis], labels, weight=weights)
+    moved = []
+    to_device = cuda.to_device
+    monkeypatch.setattr(cuda, "to_device", lambda array: moved.append(array) or to_device(array))
+
+    def moves() -> int:
+        moved.clear()
+        gradient = loss(margins, data)[0]
+        assert_agree(gradient, loss.gradient_hessian(labels, margins, data.get_weight())[0])
+        return sum(np.array_equal(array, data.get_weight()) for array in moved)
+
+    assert [moves(), moves(), moves()] == [1, 0, 0]
+    data.set_weight(weights + 1)
+    assert [moves(), moves()] == [1, 0]
+
+
+# --- on a real device, and for it --------------------------------------------------------------------
+
+
+PTX = """
+import sys
+from numba import boolean, cuda, float32, float64, int32
+from boostfocal.kernels import cuda as kernels
+
+rows, matrix = float32[::1], float32[:, ::1]
+for capability in [(7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)]:
+    def ptx(kernel, *signature):
+        text, _ = cuda.compile(
+            kernel.py_func, signature, cc=capability, device=False, abi="numba", output="ptx", opt=True
+        )
+        assert ".target sm_%d%d" % capability in text, text[:500]
+        return text
+
+    every = capability == (7, 5)  # elsewhere the largest kernels
+    for formula in ("gradient_expected", "gradient_exact", "values")[: 3 if every else 1]:
+        out = rows if formula == "values" else matrix
+        kernel = kernels.softmax_kernel(formula, True)
+        text = ptx(kernel, rows, matrix, rows, rows, float32, float32, out, out, int32[::1])
+        assert ".f64" not in text, "float64 is slow on most devices"
+        kernel = kernels.elementwise_kernel(formula, False, True)
+        text = ptx(kernel, rows, rows, rows, matrix, float32, boolean, rows, rows, int32[::1])
+        assert ".f64" not in text, "float64 is slow on most devices"
+        if every:
+            ptx(kernel, int32[::1], float64[::1], rows, matrix, float32, boolean, rows, rows, int32[::1])
+            kernel = kernels.elementwise_kernel(formula, True, False)
+            ptx(kernel, matrix, matrix, matrix, matrix, float32, boolean, matrix, matrix, int32[::1])
+    ptx(kernels.sum_kernel, rows, float64[::1])
+print("compiled")
+"""
+
+
+def test_kernels_compile_for_the_devices_that_xgboost_supports() -> None:
+    """To PTX, which needs no device: what XGBoost 3.4's wheel names is 7.5 to 12.0."""
+    pytest.importorskip("numba_cuda", reason="numba-cuda, of the extra `cuda`, is not installed")
+    if tuple(map(int, np.__version__.split(".")[:2])) >= (2, 5):
+        pytest.skip("numba-cuda does not compile under NumPy 2.5, which removed row_stack")
+    done = subprocess.run(
+        [sys.executable, "-c", PTX],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=os.environ | {"NUMBA_ENABLE_CUDASIM": "0"},
+    )
+    assert done.stdout.strip() == "compiled", done.stderr
+
+
+@pytest.mark.gpu
+@on_gpu
+@pytest.mark.parametrize("loss", [BINARY[1], SOFTMAX[0]], ids=repr)
+def test_training_on_the_device_equals_training_on_the_cpu(loss: Any) -> None:
+    cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+    labels, X, weights = rows(loss, 20_000)
+    X = X.reshape(len(X), -1)
+    parameters = {"disable_default_eval_metric": 1} | ({"num_class": K} if loss in SOFTMAX else {})
+    returned = []
+
+    def watched(margin: Any, data: Any) -> Any:
+        returned.append(loss(margin, data))
+        return returned[-1]
+
+    cpu = xgb.train(parameters, xgb.DMatrix(X, labels, weight=weights), 20, obj=loss)
+    data = xgb.QuantileDMatrix(cupy.asarray(X), cupy.asarray(labels), weight=cupy.asarray(weights))
+    gpu = xgb.train({**parameters, "device": "cuda"}, data, 20, obj=watched)
+    gradients = [array for pair in returned for array in pair]
+    assert all(hasattr(array, "__cuda_array_interface__") for array in gradients)  # no copy on the host
+    margins = [booster.predict(xgb.DMatrix(X), output_margin=True) for booster in (cpu, gpu)]
+    assert_allclose(loss.mean(labels, margins[1]), loss.mean(labels, margins[0]), rtol=0.01)
