@@ -13,6 +13,7 @@ The scikit-learn classes look at the signature: XGBoost for a parameter named ``
 LightGBM counts 2, 3 or 4 parameters and fills them all.
 """
 
+import sys
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -39,7 +40,7 @@ def read(first: Any, second: Any, weights: Any) -> Rows:
     if not _is_dataset(second):
         return Rows(_by_row(first, second), second, weights)
     labels, weights = second.get_label(), second.get_weight()
-    if labels is None or np.size(labels) == 0:
+    if (labels is None or np.size(labels) == 0) and np.size(first) > 0:
         raise ValueError("y must be given: the data set has no labels")
     if weights is not None and np.size(weights) == 0:  # XGBoost's way to say that there are none
         weights = None
@@ -52,6 +53,55 @@ def _by_row(labels: Any, margins: Any) -> Any:
     """Several labels a row, which XGBoost below 3.2 has one after the other, in the margins' shape."""
     flat = np.ndim(margins) == 2 and np.ndim(labels) == 1 and np.size(labels) == np.size(margins) > len(margins)
     return np.reshape(labels, np.shape(margins)) if flat else labels
+
+
+# --- XGBoost's workers, each of which has some of the rows ------------------------------------------
+
+
+def distributed() -> bool:
+    """Whether this process is one of several workers that XGBoost trains a model on."""
+    collective = _collective()
+    return collective is not None and collective.is_distributed() and collective.get_world_size() > 1
+
+
+def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum over all workers, each of which must call this as often as the others."""
+    collective = _collective()
+    return np.asarray(collective.allreduce(np.ascontiguousarray(values, np.float64), collective.Op.SUM))
+
+
+def gathered(rows: Rows) -> Rows:
+    """The rows of all workers, on each of them."""
+    collective = _collective()
+    world, rank = collective.get_world_size(), collective.get_rank()
+    n = len(rows.labels)
+    columns = [np.shape(array)[1] if np.ndim(array) > 1 else 0 for array in (rows.labels, rows.margins)]
+    # what a worker without rows cannot know
+    label_columns, margin_columns, weighted = collective.allreduce(
+        np.array([*columns, rows.weights is not None], np.int64), collective.Op.MAX
+    )
+    counts = summed(np.where(np.arange(world) == rank, float(n), 0.0)).astype(np.intp)
+    first = int(counts[:rank].sum())
+
+    def of_all(array: Any, n_columns: int) -> NDArray[np.float64]:
+        result = np.zeros((int(counts.sum()), *([n_columns] if n_columns else [])))
+        if n:
+            result[first : first + n] = devices.to_host("rows", array)
+        return summed(result)
+
+    weights = np.ones(n) if rows.weights is None else rows.weights
+    return Rows(
+        of_all(rows.labels, label_columns), of_all(rows.margins, margin_columns),
+        of_all(weights, 0) if weighted else None,
+    )  # fmt: skip
+
+
+def _collective() -> Any:
+    """XGBoost's module, if something has imported it."""
+    return sys.modules.get("xgboost.collective")
+
+
+# ---------------------------------------------------------------------------------------------------
 
 
 def answer(second: Any, group: Any, name: str, value: float, greater_is_better: bool) -> MetricResult:

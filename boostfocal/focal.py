@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import validation
 from .kernels import rows
-from .objective import Float32s, Float64s, Hessian, Objective, Rows, effective_counts, float64, positive_total
+from .objective import Float32s, Float64s, Hessian, Objective, Rows, effective_counts, float64
+from .partitions import summed
 
 GAMMA = "a number in [0, 1000], or a pair of them"
 ALPHA = "None or a number in (0, 1), at least 1e-30"
@@ -113,7 +114,8 @@ class FocalLoss(Objective):
         Parameters
         ----------
         y : array_like of shape (n,) or (n, L)
-            Labels in [0, 1]; of several a row, each is balanced by itself.
+            Labels in [0, 1]; of several a row, each is balanced by itself. Or a Dask array or Series, which
+            is counted where it is.
         gamma, hessian, max_step
             As for the class.
         beta : float or None, default None
@@ -128,9 +130,7 @@ class FocalLoss(Objective):
         ValueError
             If a class has no row, or for labels or weights that are not accepted.
         """
-        labels, weights = _labels_and_weights(y, sample_weight)
-        positives, total = _positives_and_total(labels, weights)
-        counts = np.array([total - positives, positives])
+        counts = summed(_counts, y, sample_weight)
         if not (counts > 0).all():
             short = np.argwhere(counts <= 0)[0]
             where = f" in column {short[1]}" if counts.ndim == 2 else ""
@@ -296,7 +296,7 @@ class FocalLoss(Objective):
         Parameters
         ----------
         y : array_like of shape (n,) or (n, L)
-            Labels in [0, 1].
+            Labels in [0, 1]; also a Dask array or Series, which is counted where it is.
         sample_weight : array_like of shape (n,), optional
             Finite, not negative, not all zero.
 
@@ -304,11 +304,10 @@ class FocalLoss(Objective):
         -------
         float, or ndarray of float64 of shape (L,)
         """
-        labels, weights = _labels_and_weights(y, sample_weight)
-        self._check_shape("y", labels)
-        positives, total = _positives_and_total(labels, weights)
-        margins = self.margin(np.minimum(positives / total, 1.0))
-        return margins if labels.ndim > 1 else float(margins)
+        negatives, positives = summed(self._counts, y, sample_weight)
+        total = validation.positive(negatives + positives, "sample_weight")
+        margins = self.margin(positives / total)
+        return margins if np.ndim(positives) else float(margins)
 
     # --------------------------------------------------------------------------------------------
 
@@ -322,6 +321,12 @@ class FocalLoss(Objective):
         """Log odds of the posterior, by array operations alone."""
         log_odds = _quiet_log_odds(margins, *self._by_label)
         return np.where(np.isinf(margins), margins, log_odds)
+
+    def _counts(self, y: ArrayLike, sample_weight: ArrayLike | None) -> Float64s:
+        counts = _counts(y, sample_weight)
+        if self._n_labels:
+            self._check_shape("y", counts[0])
+        return counts
 
     def _labels_and_margins(self, y: ArrayLike, margin: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
         labels = validation.array("y", y)
@@ -380,16 +385,14 @@ def _alpha(value: Any) -> float:
     return validation.number("alpha", value, ALPHA, 1e-30, 1, closed="[")
 
 
-def _labels_and_weights(y: ArrayLike, sample_weight: ArrayLike | None) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def _counts(y: ArrayLike, sample_weight: ArrayLike | None) -> Float64s:
+    """Weight of the negatives and of the positives, of shape (2,), or (2, L) of several labels."""
     labels = validation.labels("y", y)
     weights = validation.weights(sample_weight, labels)
     validation.check_values(labels, weights=weights)
-    return labels, weights
-
-
-def _positives_and_total(labels: NDArray[Any], weights: NDArray[Any] | None) -> tuple[Any, float]:
-    """Weight of the positives, of each column if there are several, and of all rows."""
     if weights is None:
-        return np.sum(labels, axis=0, dtype=np.float64), float(labels.shape[0])
-    weighted = np.einsum("n,n...->...", weights, labels, dtype=np.float64, casting="unsafe")
-    return weighted, positive_total(weights)
+        positives, total = np.sum(labels, axis=0, dtype=np.float64), float(labels.shape[0])
+    else:
+        positives = np.einsum("n,n...->...", weights, labels, dtype=np.float64, casting="unsafe")
+        total = float(np.sum(weights, dtype=np.float64))
+    return np.array([np.maximum(total - positives, 0.0), positives])

@@ -22,7 +22,7 @@ from . import engines, validation
 class Loss(Protocol):
     """What a metric asks of the loss that a model was trained with."""
 
-    def mean(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float: ...
+    def sums(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> tuple[float, float]: ...
 
     def log_loss(self, y: ArrayLike, margin: ArrayLike) -> NDArray[np.float64]: ...
 
@@ -70,59 +70,80 @@ class Metric(ABC):
     ) -> engines.MetricResult:
         """The metric, in every calling convention of XGBoost and LightGBM."""
         rows = engines.read(y_true, margin, sample_weight)
-        value = self.score(rows.labels, rows.margins, rows.weights)
+        value = self._over_workers(rows) if engines.distributed() else self.score(*rows)
         return engines.answer(margin, group, self.name, value, self.greater_is_better)
+
+    def _over_workers(self, rows: engines.Rows) -> float:
+        """The value over the rows of all of XGBoost's workers, of which some may have none."""
+        return self.score(*engines.gathered(rows))
 
 
 # --- of the loss and its posterior, for labels of every kind ---------------------------------------
 
 
+class MeanMetric(Metric):
+    """A weighted mean over rows."""
+
+    greater_is_better: ClassVar[bool] = False
+
+    def score(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        return self._mean(*self._sums(y, margin, sample_weight))
+
+    def _over_workers(self, rows: engines.Rows) -> float:
+        own = self._sums(*rows) if len(rows.labels) else (0.0, 0.0)
+        return self._mean(*engines.summed(np.array(own)))
+
+    def _mean(self, total: float, weight: float) -> float:
+        return float(total / validation.positive(weight, "sample_weight"))
+
+    @abstractmethod
+    def _sums(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> tuple[float, float]:
+        """The weighted values and the weights, summed over the rows."""
+
+
 @dataclass(frozen=True)
-class FocalMetric(Metric):
+class FocalMetric(MeanMetric):
     """Mean focal loss; ``loss.metric`` is one."""
 
     loss: Loss
-    greater_is_better: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
         return "focal"
 
-    def score(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        return self.loss.mean(y, margin, sample_weight)
+    def _sums(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> tuple[float, float]:
+        return self.loss.sums(y, margin, sample_weight)
 
 
 @dataclass(frozen=True)
-class LogLoss(Metric):
+class LogLoss(MeanMetric):
     """Log loss of the true probability, ``loss.predict_proba(margin)``; soft labels allowed."""
 
     loss: Loss
-    greater_is_better: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
         return "posterior_logloss"
 
-    def score(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        return _mean(self.loss.log_loss(y, margin), _weights(sample_weight, y))
+    def _sums(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> tuple[float, float]:
+        return _sums(self.loss.log_loss(y, margin), sample_weight)
 
 
 @dataclass(frozen=True)
-class Brier(Metric):
+class Brier(MeanMetric):
     """Mean squared error of the true probability, ``loss.predict_proba(margin)``; soft labels allowed.
 
     Of several classes, the sum over all of them (Brier 1950): between 0 and 2.
     """
 
     loss: Loss
-    greater_is_better: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
         return "posterior_brier"
 
-    def score(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        return _mean(self.loss.brier(y, margin), _weights(sample_weight, y))
+    def _sums(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> tuple[float, float]:
+        return _sums(self.loss.brier(y, margin), sample_weight)
 
 
 @dataclass(frozen=True)
@@ -146,7 +167,8 @@ class MacroAveragePrecision(Metric):
         if proba.ndim != 2:
             raise ValueError(f"margin must have a column for each class or label, got shape {proba.shape}")
         labels = validation.labels("y", y)
-        weights = _weights(sample_weight, labels)
+        weights = validation.weights(sample_weight, labels)
+        validation.check_values(weights=weights)
         positive = validation.by_class(labels, weights, proba.shape, "average precision")
         found = [column for column in range(proba.shape[1]) if positive(column).any()]
         scores = [average_precision_score(positive(k), proba[:, k], sample_weight=weights) for k in found]
@@ -208,12 +230,13 @@ class PrecisionAtK(RankingMetric):
         return f"precision_at_{self.k}"
 
     def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
-        positive = validation.binary(labels, None, "precision at k")
+        alerts = validation.binary(labels, None, "precision at k")
         k = min(self.k, labels.size)
         last = np.partition(margins, -k)[-k]
         above, tied = margins > last, margins == last
         share = above + tied * ((k - above.sum()) / tied.sum())
-        return _mean(positive.astype(np.float64), share if weights is None else share * weights)
+        total, weight = _sums(alerts.astype(np.float64), share if weights is None else share * weights)
+        return float(total / validation.positive(weight, "sample_weight"))
 
 
 @dataclass(frozen=True)
@@ -311,16 +334,11 @@ def calibration_bins(
     return mean, share, rows[used]
 
 
-def _weights(sample_weight: ArrayLike | None, y: ArrayLike) -> NDArray[Any] | None:
-    weights = validation.weights(sample_weight, np.asarray(y))
+def _sums(values: NDArray[Any], sample_weight: ArrayLike | None) -> tuple[float, float]:
+    """The weighted values, of several a row their mean, and the weights, summed over the rows."""
+    weights = validation.weights(sample_weight, values)
     validation.check_values(weights=weights)
-    return weights
-
-
-def _mean(values: NDArray[Any], weights: NDArray[Any] | None) -> float:
-    """Weighted mean over rows; several values a row count alike."""
-    total = values.shape[0] if weights is None else float(np.sum(weights, dtype=np.float64))
-    if not total > 0:
-        raise ValueError("sample_weight must not sum to zero over the rows that count")
     by_row = values.mean(axis=1) if values.ndim == 2 else values
-    return float(np.sum(by_row if weights is None else by_row * weights, dtype=np.float64) / total)
+    if weights is None:
+        return float(by_row.sum()), float(by_row.size)
+    return float(np.sum(by_row * weights, dtype=np.float64)), float(np.sum(weights, dtype=np.float64))

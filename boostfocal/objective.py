@@ -86,13 +86,18 @@ class Objective(ABC):
 
         Parameters and errors are those of `gradient_hessian`; weights that sum to zero are refused.
         """
+        loss, weight = self.sums(y, margin, sample_weight)
+        return loss / float(validation.positive(weight, "sample_weight"))
+
+    def sums(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> tuple[float, float]:
+        """Weighted loss and weight, each summed over the rows; of several labels a row the loss is their mean."""
         rows = self._rows(y, margin, sample_weight)
         losses, suspicious = self._losses(rows)
         if suspicious:
             self._check_values(rows.on_host())
-        total = rows.labels.shape[0] if rows.weights is None else positive_total(rows.weights)
-        n_columns = math.prod(losses.shape) / rows.labels.shape[0]
-        return float(devices.total(losses) / (total * n_columns))
+        n = rows.labels.shape[0]
+        loss = devices.total(losses) * (n / math.prod(losses.shape))
+        return float(loss), float(n if rows.weights is None else devices.total(rows.weights))
 
     @abstractmethod
     def value(self, y: ArrayLike, margin: ArrayLike) -> Float64s:
@@ -128,7 +133,10 @@ class Objective(ABC):
         Called as (margin, DMatrix or Dataset) by ``train``, ``cv`` and ``Booster.update``, and as
         (labels, margin[, weights]) by the scikit-learn classes.
         """
-        return self._gradient_hessian(self._rows(*engines.read(y_true, margin, sample_weight)), in_engine=True)
+        rows = engines.read(y_true, margin, sample_weight)
+        if np.size(rows.margins) == 0:  # a worker without rows
+            return np.empty(np.shape(rows.margins), np.float32), np.empty(np.shape(rows.margins), np.float32)
+        return self._gradient_hessian(self._rows(*rows), in_engine=True)
 
     @property
     def metric(self) -> FocalMetric:
@@ -158,13 +166,6 @@ class Objective(ABC):
     @abstractmethod
     def _losses(self, rows: Rows) -> tuple[Float32s, bool]:
         """Weighted losses, and whether to look for a value that is not accepted."""
-
-
-def positive_total(weights: NDArray[Any]) -> float:
-    total = devices.total(weights)
-    if not total > 0:
-        raise ValueError(f"sample_weight must not sum to zero, got {weights.shape[0]} weights that sum to {total}")
-    return total
 
 
 def effective_counts(counts: Float64s, beta: Any) -> Float64s:

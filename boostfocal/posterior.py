@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import validation
 from .focal import FocalLoss
 from .kernels import rows
-from .objective import Float64s, float64, positive_total
+from .objective import Float64s, float64
 from .softmax import SoftmaxFocalLoss
 
 Loss = FocalLoss | SoftmaxFocalLoss
@@ -122,7 +122,8 @@ class Posterior:
         weights = validation.weights(sample_weight, labels)
         validation.check_values(weights=weights)
         own = labels.astype(np.intp)
-        by_row = np.ones(own.size) if weights is None else float64(weights) / positive_total(weights) * own.size
+        by_row = np.ones(own.size) if weights is None else float64(weights)
+        by_row = by_row / validation.positive(by_row.sum(), "sample_weight") * own.size
         counts = np.bincount(own, by_row, self.n_classes)
         if not counts.all():
             raise ValueError(f"y must have rows of every class to recalibrate, got none of {np.argmin(counts)}")

@@ -1,6 +1,7 @@
 """Focal loss of one class out of K: parameters, posterior and starting margins."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -8,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import validation
 from .kernels import rows
-from .objective import Float32s, Float64s, Hessian, Objective, Rows, effective_counts, float64, positive_total
+from .objective import Float32s, Float64s, Hessian, Objective, Rows, effective_counts, float64
+from .partitions import summed
 
 ALPHA = "None or one number in [1e-15, 1e15] for each class"
 LARGEST = 1e300  # margins are cut here, so that infinite ones give limits and not NaN
@@ -99,7 +101,7 @@ class SoftmaxFocalLoss(Objective):
         Parameters
         ----------
         y : array_like of shape (n,)
-            Classes 0, ..., K - 1.
+            Classes 0, ..., K - 1; also a Dask array or Series, which is counted where it is.
         n_classes : int, optional
             K; by default one more than the largest label.
         beta : float or None, default None
@@ -114,12 +116,8 @@ class SoftmaxFocalLoss(Objective):
         ValueError
             If a class has no row, or for labels or weights that are not accepted.
         """
-        labels = validation.column("y", y)
-        weights = validation.weights(sample_weight, labels)
         k = validation.count("n_classes", n_classes, at_least=2) if n_classes is not None else None
-        validation.check_classes(labels, k)
-        validation.check_values(weights=weights)
-        counts = _counts(labels, weights, k or max(2, int(labels.max()) + 1))
+        counts = summed(partial(_counts, n_classes=k), y, sample_weight)
         if not counts.all():
             raise ValueError(f"y must have rows of every class to balance them, got none of {np.argmin(counts)}")
         shares = counts / counts.sum()
@@ -284,7 +282,7 @@ class SoftmaxFocalLoss(Objective):
         Parameters
         ----------
         y : array_like of shape (n,)
-            Classes 0, ..., K - 1.
+            Classes 0, ..., K - 1; also a Dask array or Series, which is counted where it is.
         sample_weight : array_like of shape (n,), optional
             Finite, not negative, not all zero.
 
@@ -292,12 +290,8 @@ class SoftmaxFocalLoss(Objective):
         -------
         ndarray of float64 of shape (K,)
         """
-        labels = validation.column("y", y)
-        weights = validation.weights(sample_weight, labels)
-        validation.check_classes(labels, self.n_classes)
-        validation.check_values(weights=weights)
-        total = labels.size if weights is None else positive_total(weights)
-        return self.margin(_counts(labels, weights, self.n_classes) / total)
+        counts = summed(partial(_counts, n_classes=self.n_classes), y, sample_weight)
+        return self.margin(counts / validation.positive(counts.sum(), "sample_weight"))
 
     # -------------------------------------------------------------------------------------------
 
@@ -394,5 +388,10 @@ def _sides(margins: Float64s) -> tuple[Float64s, Float64s, Float64s, Float64s]:
     return p, q, log_p, np.where(is_top, log_others - log_total, log_q)
 
 
-def _counts(labels: NDArray[Any], weights: NDArray[Any] | None, n_classes: int) -> Float64s:
-    return np.bincount(labels.astype(np.intp), weights, n_classes).astype(np.float64)
+def _counts(y: ArrayLike, sample_weight: ArrayLike | None, n_classes: int | None) -> Float64s:
+    """Weight of each class; without `n_classes` up to the largest label, at least 2."""
+    labels = validation.column("y", y)
+    weights = validation.weights(sample_weight, labels)
+    validation.check_classes(labels, n_classes)
+    validation.check_values(weights=weights)
+    return np.bincount(labels.astype(np.intp), weights, n_classes or 2).astype(np.float64)

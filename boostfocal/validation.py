@@ -79,6 +79,13 @@ def weights(values: ArrayLike | None, labels: NDArray[Any], device: bool = False
     return None if values is None else column("sample_weight", values, labels.shape[0], device)
 
 
+def positive(total: Any, name: str) -> Any:
+    """The sum of what is called `name`, which must be above zero."""
+    if not np.all(total > 0):
+        raise ValueError(f"{name} must not sum to zero, got a sum of {np.min(total)}")
+    return total
+
+
 def codes(name: str, values: ArrayLike, n_rows: int | None = None) -> NDArray[np.intp]:
     """Values of any one kind that can be ordered, as numbers from 0 in their order."""
     result = np.asarray(values)
