@@ -12,8 +12,9 @@ try:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from .compare import data, report, run, snippet, splits
-    from .compare.contenders import CONTENDERS, Engine
+    from .compare.contenders import CONTENDERS, DEVICES, Engine
     from .compare.summary import summarize
+    from .compare.training import missing_device
 except ImportError as error:
     raise SystemExit(f"boostfocal needs {error.name}: pip install 'boostfocal[compare,xgboost,lightgbm]'") from error
 
@@ -26,6 +27,12 @@ EXAMPLE_TARGET = "Class"
 class EngineName(StrEnum):
     xgboost = "xgboost"
     lightgbm = "lightgbm"
+
+
+class DeviceName(StrEnum):
+    cpu = "cpu"
+    cuda = "cuda"
+    gpu = "gpu"
 
 
 class SelectBy(StrEnum):
@@ -65,6 +72,9 @@ def compare(
     k: Annotated[
         int | None, typer.Option("-k", "--k", min=1, help="Rows for precision@k (100, or a tenth of a test part).")
     ] = None,
+    device: Annotated[
+        DeviceName, typer.Option(help="cuda, or gpu: LightGBM's OpenCL backend, with XGBoost's CUDA.")
+    ] = DeviceName.cpu,
     seed: Annotated[int, typer.Option(min=0, help="Seed of splits, trials and engines.")] = 0,
     json: Annotated[Path | None, typer.Option(help="Write all figures to this file.")] = None,
     html: Annotated[Path | None, typer.Option("--report", help="Write a self-contained page to this file.")] = None,
@@ -92,12 +102,13 @@ def compare(
         )
         parts = splits.make_splits(prepared, folds=folds, repeats=repeats or (1 if time else 2), gap=gap, seed=seed)
         smallest = min(part.test.size for part in parts)
-        options = run.Options(trials, rounds, select.value, k or min(100, max(1, smallest // 10)), seed)
+        options = run.Options(trials, rounds, select.value, k or min(100, max(1, smallest // 10)), seed, device.value)
         if k is not None and not prepared.binary:
             raise data.DataError(f"-k must be left out unless one value is positive, got {k}: name it with --positive")
         if options.k > smallest:
             raise data.DataError(f"-k must be at most the rows of the smallest test part, {smallest}, got {k}")
         engines = _engines(engine)
+        _check_device(engines, device)
         _say_what(console, prepared, parts)
         results = _with_progress(console, prepared, parts, engines, options)
         if not results:
@@ -136,6 +147,17 @@ def _engines(chosen: list[EngineName] | None) -> tuple[Engine, ...]:
         names = ",".join(missing or ["xgboost", "lightgbm"])
         raise data.DataError(f"--engine must be installed: pip install 'boostfocal[{names}]'")
     return tuple(name for name in installed if not chosen or name in {engine.value for engine in chosen})
+
+
+def _check_device(engines: tuple[Engine, ...], device: DeviceName) -> None:
+    for engine in engines:
+        parameters = dict(DEVICES[engine][device.value])
+        reason = missing_device(engine, parameters) if parameters else ""
+        if reason:
+            raise data.DataError(
+                f"--device must be one that {engine} can use here, got {device.value}: {reason}; "
+                "--engine takes one engine alone"
+            )
 
 
 def _say_what(console: Console, table: data.Table, parts: list[splits.Split]) -> None:

@@ -112,9 +112,17 @@ SHARED_NAMES: Mapping[Engine, Mapping[str, str]] = {
 }
 
 
-def engine_parameters(engine: Engine, trial: Trial) -> dict[str, Any]:
-    """A trial's hyperparameters by the engine's names; the defaults are left to the engine."""
+Device = Literal["cpu", "cuda", "gpu"]
+
+DEVICES: Mapping[Engine, Mapping[Device, Mapping[str, str]]] = {
+    "xgboost": {"cpu": {}, "cuda": {"device": "cuda"}, "gpu": {"device": "cuda"}},
+    "lightgbm": {"cpu": {}, "cuda": {"device_type": "cuda"}, "gpu": {"device_type": "gpu"}},
+}
+
+
+def engine_parameters(engine: Engine, trial: Trial, device: Device) -> dict[str, Any]:
+    """A trial's hyperparameters, and the device, by the engine's names; the defaults are left to the engine."""
     values = {theirs: getattr(trial, ours) for ours, theirs in SHARED_NAMES[engine].items()}
     if trial.knobs.get("max_delta_step"):
         values["max_delta_step"] = trial.knobs["max_delta_step"]
-    return {name: value for name, value in values.items() if value is not None}
+    return {name: value for name, value in values.items() if value is not None} | dict(DEVICES[engine][device])

@@ -11,7 +11,7 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from .contenders import CONTENDERS, Contender, Engine, Knob, draw_trials, engine_parameters
+from .contenders import CONTENDERS, Contender, Device, Engine, Knob, draw_trials, engine_parameters
 from .data import Table
 from .scores import SELECTORS, Selector, scores
 from .splits import Split
@@ -31,6 +31,7 @@ class Options:
     select: Selector
     k: int
     seed: int
+    device: Device = "cpu"
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def compare(
         (number, engine, contender) for number in range(len(splits)) for engine in engines for contender in contenders
     ]
     cpus = joblib.cpu_count()
-    processes = min(cpus, len(tasks)) if table.labels.size <= ROWS_PER_PROCESS else 1
+    side_by_side = table.labels.size <= ROWS_PER_PROCESS and options.device == "cpu"
+    processes = min(cpus, len(tasks)) if side_by_side else 1
     threads = max(1, cpus // processes)
     calls = (
         joblib.delayed(_contend)(data, splits[number], number, engine, contender, options, threads)
@@ -113,13 +115,13 @@ def _contend(
     selector = SELECTORS[options.select]
     held_out = data.matrix[split.validation], data.labels[split.validation]
     for trial in draw_trials(contender, options.trials, seed):
-        tried = job(engine_parameters(engine, trial), trial.knobs, split.fit, options.rounds)
+        tried = job(engine_parameters(engine, trial, options.device), trial.knobs, split.fit, options.rounds)
         fitted = train(tried, data, split.fit, split.validation)
         score = selector.score(held_out[1], fitted.predict(held_out[0])) * (1 if selector.greater_is_better else -1)
         if score > best_score:
             best_score, best_rounds, best = score, fitted.rounds, trial
     tuned = time.perf_counter()
-    parameters = engine_parameters(engine, best)
+    parameters = engine_parameters(engine, best, options.device)
     final = train(job(parameters, best.knobs, split.train, best_rounds), data, split.train)
     fitted_at = time.perf_counter()
     proba = final.predict(data.matrix[split.test])

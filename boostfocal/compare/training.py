@@ -1,5 +1,7 @@
 """One fit on either engine: the engine's own log loss, weighted or not, or our objective."""
 
+import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -104,12 +106,14 @@ def _lightgbm(job: Job, data: Data, rows: NDArray[Any], validation: NDArray[Any]
         **(own if job.loss is None else {"objective": job.loss}), **classes, **job.parameters,
     }  # fmt: skip
 
+    shared = {k: v for k, v in parameters.items() if k in ("verbosity", "num_threads", "device_type")}
+
     def dataset(chosen: NDArray[Any], reference: Any = None) -> Any:
         labels = data.labels[chosen]
         begin = None if job.loss is None else np.full((chosen.size, *np.shape(start)), start)
         return lightgbm.Dataset(
             data.matrix[chosen], labels, weight=job.weights(labels), reference=reference, init_score=begin,
-            categorical_feature=data.categorical, params={"verbosity": -1, "num_threads": job.threads},
+            categorical_feature=data.categorical, params=shared,
         )  # fmt: skip
 
     train_set = dataset(rows)
@@ -128,3 +132,23 @@ def _lightgbm(job: Job, data: Data, rows: NDArray[Any], validation: NDArray[Any]
         return np.asarray(scores, np.float64) if job.loss is None else job.loss.predict_proba(scores)
 
     return Fitted(predict, best)
+
+
+def missing_device(engine: Engine, parameters: dict[str, Any]) -> str:
+    """Why the engine cannot train with the device in `parameters` here, or nothing if it can."""
+    X, y = np.arange(200.0, dtype=np.float32).reshape(-1, 1), np.arange(200) % 2
+    if engine == "xgboost":
+        import xgboost
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it says what the next lines find out
+            booster = xgboost.train({**parameters, "verbosity": 0}, xgboost.DMatrix(X, y), 1)
+        used = json.loads(booster.save_config())["learner"]["generic_param"]["device"]
+        return "" if used.startswith(parameters["device"]) else f"it found no such device, and took {used}"
+    import lightgbm
+
+    try:
+        lightgbm.train({**parameters, "verbosity": -1, "objective": "binary"}, lightgbm.Dataset(X, y), 1)
+    except lightgbm.basic.LightGBMError as error:
+        return str(error)
+    return ""
