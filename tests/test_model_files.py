@@ -17,7 +17,7 @@ from sklearn.base import clone
 from test_classifiers import XGBOOST_3_1_0, fit, labels, make
 
 import boostfocal
-from boostfocal import FocalLGBMClassifier, FocalXGBClassifier, ModelFileError
+from boostfocal import FocalLGBMClassifier, FocalLoss, FocalXGBClassifier, ModelFileError, SoftmaxFocalLoss
 from boostfocal.posterior import Posterior
 
 xgb = pytest.importorskip("xgboost")
@@ -501,3 +501,66 @@ def test_recalibration_finds_the_slope_and_bias_that_made_the_labels(n_classes: 
     np.testing.assert_allclose(shifted.predict_proba(margin).mean(axis=0), np.bincount(y) / y.size, atol=1e-6)
     again = found.recalibrated(y, margin)
     assert again.slope == pytest.approx(found.slope, rel=1e-3)
+
+
+# --- boosters that were trained otherwise ----------------------------------------------------------------
+
+
+@BOTH
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_classifier_of_a_booster_is_whole(kind: type, n_classes: int, tmp_path: Path) -> None:
+    X, score = data(False)
+    y = labels(score, n_classes)
+    loss = (
+        FocalLoss.balanced(y, (1.0, 2.0)) if n_classes == 2 else SoftmaxFocalLoss.balanced(y, 2.0, n_classes=n_classes)
+    )
+    start = loss.optimal_margin(y)
+    if kind is XGB:
+        parameters = {"base_score": np.asarray(start).tolist(), "disable_default_eval_metric": 1}
+        parameters |= {"num_class": 3} if n_classes > 2 else {}
+        booster = xgb.train(parameters, xgb.DMatrix(X, y), 12, obj=loss)
+        margin = booster.predict(xgb.DMatrix(X), output_margin=True)
+        model = XGB.from_booster(booster, loss, NAMES[n_classes])
+    else:
+        init_score = np.tile(start, (len(y), 1)) if n_classes > 2 else np.full(len(y), start)
+        parameters = {"objective": loss, "verbosity": -1} | ({"num_class": 3} if n_classes > 2 else {})
+        booster = lgb.train(parameters, lgb.Dataset(X, y, init_score=init_score), 12)
+        margin = booster.predict(X) + start
+        model = LGBM.from_booster(booster, loss, NAMES[n_classes], start=start)
+    model.save_model(tmp_path / f"model{SUFFIX[kind]}")
+    for found in (model, boostfocal.load(tmp_path / f"model{SUFFIX[kind]}"), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_allclose(found.decision_function(X), margin, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(found.start_, start, rtol=1e-6)
+        assert found.loss_ == loss
+        assert set(found.predict(X)) <= set(NAMES[n_classes])
+    proba = loss.predict_proba(model.decision_function(X))
+    np.testing.assert_allclose(model.predict_proba(X)[:, 1], proba if n_classes == 2 else proba[:, 1])
+    model.recalibrate(X, NAMES[n_classes][y], slope=False)
+    share = np.bincount(y) / y.size
+    np.testing.assert_allclose(model.predict_proba(X).mean(axis=0), share, atol=1e-6)
+    before = model.decision_function(X)
+    if n_classes > 2:  # of two classes each gamma its own is a loss that levels its margins
+        model.refit_leaves(X, NAMES[n_classes][y], decay=1.0)
+        np.testing.assert_allclose(model.decision_function(X), before, atol=1e-5)
+
+
+@BOTH
+def test_what_is_not_of_the_booster_is_refused(kind: type) -> None:
+    X, score = data(False)
+    y = labels(score, 2)
+    native = make(kind, n_estimators=2)
+    fit(native, X, y)
+    booster = native.get_booster() if kind is XGB else native.booster_
+    more: dict[str, Any] = {} if kind is XGB else {"start": 0.0}
+    for loss, classes, error, message in (
+        (FocalLoss(np.array([1.0, 2.0])), None, TypeError, "loss must be a FocalLoss of one label"),
+        ("focal", None, TypeError, "loss must be"),
+        (FocalLoss(), ["b", "a"], ValueError, "classes must be 2 labels in ascending order"),
+        (FocalLoss(), [1, 2, 3], ValueError, "classes must be 2 labels"),
+        (SoftmaxFocalLoss(3), None, ValueError, "booster must have 3 margins a row"),
+    ):
+        with pytest.raises(error, match=message):
+            kind.from_booster(booster, loss, classes, **more)
+    if kind is LGBM:
+        with pytest.raises(ValueError, match="start must be a finite number"):
+            LGBM.from_booster(booster, FocalLoss(), start=np.inf)

@@ -100,6 +100,23 @@ class FocalClassifier:
         if not hasattr(self, "posterior_"):
             raise NotFittedError(f"This {type(self).__name__} is not fitted yet: call fit or load_model first")
 
+    @classmethod
+    def _of_loss(cls, loss: Loss, classes: ArrayLike | None) -> Self:
+        """A classifier that has all but its booster."""
+        if not isinstance(loss, (FocalLoss, SoftmaxFocalLoss)) or (isinstance(loss, FocalLoss) and loss._n_labels):
+            raise TypeError(f"loss must be a FocalLoss of one label a row, or a SoftmaxFocalLoss, got {loss!r}")
+        model = cls()
+        model.posterior_ = Posterior(loss)
+        n_classes = model.posterior_.n_classes
+        labels = _labels(range(n_classes) if classes is None else classes)
+        if labels.size != n_classes or not np.array_equal(np.unique(labels), labels):
+            raise ValueError(f"classes must be {n_classes} labels in ascending order, as of the loss, got {classes!r}")
+        model._labels = labels
+        model._scale, model._by_row, model._costs = 1.0, False, False
+        model._shift = np.zeros(n_classes if n_classes > 2 else 1)
+        ours = {"gamma": loss.gamma, "alpha": loss.alpha, "hessian": loss.hessian, "max_step": loss.max_step}
+        return model.set_params(**{f"focal_{name}": value for name, value in ours.items()})  # type: ignore[attr-defined, no-any-return]
+
     # --- before the engine -----------------------------------------------------------------------
 
     def _start_fit(

@@ -10,9 +10,10 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .. import validation
 from ..metrics import Metric
 from ..objective import Hessian
-from ..posterior import Posterior
+from ..posterior import Loss, Posterior
 from . import base, files, metrics
 from .leaves import Penalties, refitted
 
@@ -409,6 +410,55 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         with files.damaged(filename):
             self._restore(state)
             self._start_inside = bool(state["start_inside"])
+        return self._take(booster)
+
+    @classmethod
+    def from_booster(
+        cls, booster: lgb.Booster, loss: Loss, classes: ArrayLike | None = None, *, start: float | ArrayLike
+    ) -> Self:
+        """A classifier from a booster that was trained otherwise: by ``lightgbm.train``, on Dask, on Ray.
+
+        Parameters
+        ----------
+        booster : lightgbm.Booster
+            It is copied, up to the best iteration.
+        loss : FocalLoss or SoftmaxFocalLoss
+            The objective that it was trained with.
+        classes : array_like of shape (K,), optional
+            What the labels 0, ..., K - 1 stand for, in ascending order.
+        start : float, or array_like of shape (K,)
+            The `init_score` that every row was trained from, 0 if none. LightGBM does not save it; here it goes
+            into the first trees.
+
+        Returns
+        -------
+        FocalLGBMClassifier
+            Its probabilities are the loss's posterior; with weights by class, `recalibrate` levels them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For another loss, classes out of order, and a booster or start of another number of classes.
+        """
+        model = cls._of_loss(loss, classes)
+        n_margins = model._shift.size
+        if booster.num_model_per_iteration() != n_margins:
+            found = booster.num_model_per_iteration()
+            raise ValueError(f"booster must have {n_margins} margins a row as {loss!r} has, got {found}")
+        starts = np.atleast_1d(validation.array("start", start)).astype(np.float64)
+        if starts.size == 1:
+            starts = np.resize(starts, n_margins)
+        if starts.shape != (n_margins,) or not np.isfinite(starts).all():
+            raise ValueError(f"start must be a finite number, or one for each class, got {start!r}")
+        model.start_ = starts if n_margins > 1 else float(starts[0])
+        copy = lgb.Booster(model_str=booster.model_to_string())
+        model._start_inside = copy.num_trees() > 0 and "\n[linear_tree: 1]" not in copy.model_to_string()
+        if model._start_inside:
+            _put_inside(copy, starts)
+        return model._take(copy)
+
+    def _take(self, booster: lgb.Booster) -> Self:
+        """Make the booster ours."""
         # LightGBM has no way of its own to make a classifier of a booster
         self._Booster, self._objective, self.fitted_ = booster, self.loss_, True
         self._n_features = self._n_features_in = booster.num_feature()

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import engines
 from ..metrics import Metric
 from ..objective import Hessian
+from ..posterior import Loss
 from . import base, files, metrics
 from .leaves import Penalties, refitted
 
@@ -377,10 +378,49 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
             if not np.isfinite(list(self._training.values())).all():
                 raise ValueError(f"training must be finite numbers, got {self._training}")
             self.missing = float("nan") if state["missing"] is None else float(state["missing"])
+        return self._take(booster)
+
+    @classmethod
+    def from_booster(cls, booster: xgb.Booster, loss: Loss, classes: ArrayLike | None = None) -> Self:
+        """A classifier from a booster that was trained otherwise: by ``xgboost.train``, on Dask, on Ray.
+
+        Parameters
+        ----------
+        booster : xgboost.Booster
+            With the starting margin inside, as `base_score` puts it there. It is copied.
+        loss : FocalLoss or SoftmaxFocalLoss
+            The objective that it was trained with.
+        classes : array_like of shape (K,), optional
+            What the labels 0, ..., K - 1 stand for, in ascending order.
+
+        Returns
+        -------
+        FocalXGBClassifier
+            Its probabilities are the loss's posterior; with weights by class, `recalibrate` levels them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For another loss, classes out of order, and a booster of another number of classes.
+        """
+        model = cls._of_loss(loss, classes)
+        learner = json.loads(booster.save_config())["learner"]
+        n_margins = max(1, int(learner["learner_model_param"]["num_class"]))
+        if n_margins != model._shift.size:
+            raise ValueError(f"booster must have {model._shift.size} margins a row as {loss!r} has, got {n_margins}")
+        stored = np.array(learner["learner_model_param"]["base_score"].strip("[]").split(","), np.float64)
+        if learner["objective"]["name"] == "binary:logistic":  # what XGBClassifier calls every objective of its users
+            stored = np.log(stored) - np.log1p(-stored)
+        model.start_ = np.resize(stored, n_margins) if n_margins > 1 else float(stored[0])
+        model._training = _training(booster)
+        return model._take(booster)
+
+    def _take(self, booster: xgb.Booster) -> Self:
+        """Make a copy of the booster ours."""
         super().load_model(bytearray(booster.save_raw("ubj")))
-        self._note()  # without the digest of the file
         self.objective, self.base_score = None, None  # the parent reads there what stands for no objective
         self.n_classes_ = self._labels.size
+        self._note()  # without the digest of a file
         return self
 
 
