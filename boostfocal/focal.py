@@ -161,6 +161,10 @@ class FocalLoss(Objective):
         with np.errstate(under="ignore"):
             return np.asarray(rows.values(float64(labels), float64(margins), *self._by_label))[()]
 
+    @property
+    def _columns(self) -> tuple[int, ...]:
+        return (self._n_labels,) if self._n_labels else ()
+
     def _rows(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> Rows:
         labels = validation.labels("y", y, device=True)
         margins = validation.like("margin", margin, labels, "y", device=True)

@@ -134,8 +134,8 @@ class Objective(ABC):
         (labels, margin[, weights]) by the scikit-learn classes.
         """
         rows = engines.read(y_true, margin, sample_weight)
-        if np.size(rows.margins) == 0:  # a worker without rows
-            return np.empty(np.shape(rows.margins), np.float32), np.empty(np.shape(rows.margins), np.float32)
+        if np.size(rows.margins) == 0:  # one of several workers, without rows
+            return np.empty((0, *self._columns), np.float32), np.empty((0, *self._columns), np.float32)
         return self._gradient_hessian(self._rows(*rows), in_engine=True)
 
     @property
@@ -150,6 +150,11 @@ class Objective(ABC):
         if suspicious:
             self._check_values(rows.on_host())
         return gradient, hessian
+
+    @property
+    @abstractmethod
+    def _columns(self) -> tuple[int, ...]:
+        """Shape of the margins of a row."""
 
     @abstractmethod
     def _rows(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> Rows:

@@ -149,6 +149,10 @@ class SoftmaxFocalLoss(Objective):
         with np.errstate(under="ignore"):
             return np.asarray(rows.loss(q, log_p, log_q, self._weights[own[:, 0]], self.gamma))
 
+    @property
+    def _columns(self) -> tuple[int, ...]:
+        return (self.n_classes,)
+
     def _rows(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> Rows:
         labels = validation.column("y", y, device=True)
         margins = self._margins(margin, device=True)
