@@ -28,6 +28,10 @@ METRIC_ALIASES = ("metric", "metrics", "metric_types")
 UNBALANCED = ("is_unbalance", "unbalance", "unbalanced_sets")
 BOOSTING = ("boosting", "boost", "boosting_type")
 LINEAR = ("linear_tree", "linear_trees")
+BAGGING_BY_LABEL = {
+    f"{label}_bagging_fraction": [f"{label}_{name}" for name in ("bagging_fraction", "sub_row", "subsample", "bagging")]
+    for label in ("pos", "neg")
+}
 NO_METRIC = ("", "none", "null", "custom", "na")
 
 
@@ -232,6 +236,9 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
             raise ValueError(
                 "boosting_type must not be 'rf': LightGBM's random forests refuse custom objectives and init_score"
             )
+        for name, aliases in BAGGING_BY_LABEL.items():
+            if any(parameters.get(alias, 1.0) != 1.0 for alias in aliases):
+                raise ValueError(f"{name} must be left out: LightGBM ignores it under a custom objective")
         if eval_class_weight is not None:
             raise ValueError("eval_class_weight must be left out: class weights are part of the loss (focal_alpha)")
 

@@ -1,6 +1,7 @@
 """One fit on either engine: the engine's own log loss, weighted or not, or our objective."""
 
 import json
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -147,6 +148,8 @@ def missing_device(engine: Engine, parameters: dict[str, Any]) -> str:
         return "" if used.startswith(parameters["device"]) else f"it found no such device, and took {used}"
     import lightgbm
 
+    if parameters["device_type"] == "gpu" and not os.environ.get("HOME"):
+        return "HOME is not set, where LightGBM keeps compiled kernels; it would crash"
     try:
         lightgbm.train({**parameters, "verbosity": -1, "objective": "binary"}, lightgbm.Dataset(X, y), 1)
     except lightgbm.basic.LightGBMError as error:
