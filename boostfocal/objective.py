@@ -134,7 +134,7 @@ class Objective(ABC):
         (labels, margin[, weights]) by the scikit-learn classes.
         """
         rows = engines.read(y_true, margin, sample_weight)
-        if np.size(rows.margins) == 0:  # one of several workers, without rows
+        if np.size(rows.margins) == 0 and engines.distributed():  # a worker without rows
             return np.empty((0, *self._columns), np.float32), np.empty((0, *self._columns), np.float32)
         return self._gradient_hessian(self._rows(*rows), in_engine=True)
 

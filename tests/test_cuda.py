@@ -80,16 +80,15 @@ def assert_rows_agree(loss: Any, arrays: list[Any], host: Arrays | tuple[np.ndar
 
 
 @pytest.mark.parametrize("n", [1, 5, PAST_ONE_GRID])
-@pytest.mark.parametrize("weighted", [True, False])
 @pytest.mark.parametrize("loss", [*BINARY, *SEVERAL, *SOFTMAX], ids=repr)
-def test_device_agrees_with_the_cpu(loss: Any, weighted: bool, n: int) -> None:
-    host = rows(loss, n)
-    host = (*host[:2], host[2] + 0.5) if weighted else host[:2]
-    assert_rows_agree(loss, to_device(*host), host)
+def test_device_agrees_with_the_cpu(loss: Any, n: int) -> None:
+    labels, margins, weights = rows(loss, n)
+    for host in ((labels, margins, weights + 0.5), (labels, margins)):
+        assert_rows_agree(loss, to_device(*host), host)
 
 
-@pytest.mark.parametrize("dtype", ["?", "i1", "u1", "i4", "i8", "f4", "f8"])
-@pytest.mark.parametrize("loss", [BINARY[1], SEVERAL[1], SOFTMAX[0]], ids=repr)
+@pytest.mark.parametrize("dtype", ["?", "u1", "i8", "f4", "f8"])
+@pytest.mark.parametrize("loss", [BINARY[1], SOFTMAX[0]], ids=repr)
 def test_dtype_does_not_change_the_result(loss: Any, dtype: str) -> None:
     labels, margins, weights = rows(loss, 12)
     labels = np.minimum(labels, 1)
@@ -107,7 +106,7 @@ LAYOUTS: dict[str, Callable[[np.ndarray], Any]] = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("loss", [BINARY[1], SEVERAL[1], SOFTMAX[0], SOFTMAX[2]], ids=repr)
+@pytest.mark.parametrize("loss", [BINARY[1], SEVERAL[1], SOFTMAX[0]], ids=repr)
 def test_layout_does_not_change_the_result(loss: Any, layout: str) -> None:
     host = rows(loss, 12)
     arrays = [LAYOUTS[layout](array) for array in host]
@@ -116,8 +115,8 @@ def test_layout_does_not_change_the_result(loss: Any, layout: str) -> None:
     assert in_columns == (layout == "Fortran" or host[1].ndim == 1)
 
 
-@pytest.mark.parametrize("there", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0, 1, 1)])
-@pytest.mark.parametrize("loss", [BINARY[1], SEVERAL[1], SOFTMAX[0]], ids=repr)
+@pytest.mark.parametrize("there", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0)])
+@pytest.mark.parametrize("loss", [BINARY[1], SOFTMAX[0]], ids=repr)
 def test_any_mix_with_host_arrays_is_computed_on_the_device(loss: Any, there: tuple[int, ...]) -> None:
     host = rows(loss, 12)
     mixed = [cuda.to_device(array) if on else array for array, on in zip(host, there, strict=True)]
