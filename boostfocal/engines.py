@@ -67,7 +67,8 @@ def distributed() -> bool:
 def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The sum over all workers, each of which must call this as often as the others."""
     collective = _collective()
-    return np.asarray(collective.allreduce(np.ascontiguousarray(values, np.float64), collective.Op.SUM))
+    total = collective.allreduce(np.ascontiguousarray(values, np.float64), collective.Op.SUM)
+    return np.reshape(total, np.shape(values))  # which XGBoost below 3.4 makes flat
 
 
 def gathered(rows: Rows) -> Rows:

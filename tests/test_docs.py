@@ -2,11 +2,17 @@
 
 import re
 import runpy
+import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
+
+from boostfocal.compare.training import missing_device
 
 ROOT = Path(__file__).parents[1]
 
@@ -15,6 +21,17 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::Deprecat
 
 def blocks(document: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", document.read_text(encoding="utf-8"), flags=re.M | re.S)
+
+
+def sections(document: Path) -> dict[str, list[str]]:
+    """The blocks under each heading of the second level."""
+    parts = re.split(r"^## (.*)\n", document.read_text(encoding="utf-8"), flags=re.M)[1:]
+    found = {title: re.findall(r"^```python\n(.*?)^```$", text, flags=re.M | re.S) for title, text in pairs(parts)}
+    return {title: code for title, code in found.items() if code}
+
+
+def pairs(parts: list[str]) -> Iterator[tuple[str, str]]:
+    return zip(parts[::2], parts[1::2], strict=True)
 
 
 def made() -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
@@ -76,6 +93,51 @@ def test_every_way_of_scoring_gives_the_same(tmp_path: Path, monkeypatch: pytest
         several.posterior_.bias,
     )  # fmt: skip
     np.testing.assert_allclose(formula, several.predict_proba(rows), rtol=1e-9)
+
+
+BACKENDS = sections(ROOT / "docs" / "backends.md")
+NEEDED = {
+    "XGBoost on CUDA": ["xgboost", "cupy"],
+    "LightGBM on OpenCL and CUDA": ["lightgbm"],
+    "XGBoost on Dask": ["xgboost", "dask.array", "distributed"],
+    "LightGBM on Dask": ["lightgbm", "dask.array", "distributed"],
+    "XGBoost on Ray": ["xgboost", "ray.train"],
+    "XGBoost on Spark": ["xgboost", "pyspark"],
+    "XGBoost from batches": ["xgboost"],
+    "LightGBM from files and sequences": ["lightgbm"],
+}
+
+
+@pytest.mark.parametrize("title", BACKENDS)
+def test_every_backend_gives_probabilities_of_the_true_rate(
+    title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in NEEDED[title]:
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    scope = made()[0] | {"folder": str(tmp_path)}
+    if title == "LightGBM on OpenCL and CUDA" and missing_device("lightgbm", {"device_type": "gpu"}):
+        pytest.skip("LightGBM trains on no OpenCL device")
+    if title == "XGBoost on Ray":
+        import ray
+
+        ray.init(num_cpus=2, include_dashboard=False)
+    if title == "XGBoost on Spark":
+        if shutil.which("java") is None:
+            pytest.skip("Spark needs Java")
+        from pyspark.sql import SparkSession
+
+        monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+        settings = {"spark.ui.enabled": "false", "spark.driver.memory": "1g"}
+        scope["spark"] = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
+    monkeypatch.chdir(tmp_path)
+    for block in BACKENDS[title]:
+        exec(block, scope)
+    truth = scope["y_valid"]
+    probability = scope["probability"]
+    positive = probability if probability.ndim == 1 else probability[:, 1]
+    assert positive.shape == truth.shape
+    assert average_precision_score(truth, positive) > 3 * truth.mean()
+    np.testing.assert_allclose(positive.mean(), truth.mean(), atol=0.03)
 
 
 def test_the_example_goes_from_transactions_to_alerts() -> None:

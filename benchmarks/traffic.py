@@ -1,0 +1,114 @@
+"""Bytes that a focal objective moves, and what share of a boosting round that is: on paper, not measured.
+
+A round is the time to build one tree, limited by the memory that it reads: in each of its levels the bins of the
+rows, their gradients and their positions, at the share of a device's bandwidth that histograms reach. The objective's
+own time is that of its bytes at the bandwidth they move at. Bandwidths are the makers' figures; change them for yours.
+
+    python benchmarks/traffic.py [--features 30] [--depth 6]
+"""
+
+import argparse
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+REACHED = 0.25  # share of the bandwidth that building histograms reaches
+LINK_REACHED = 0.8  # and copies between host and device
+HOST_KERNEL = 1.2  # ns a row and thread of `benchmarks/kernel.py`
+ONE_THREAD = 8_000_000  # rows below which a call by an engine stays on one thread
+
+
+@dataclass(frozen=True)
+class Machine:
+    name: str
+    threads: int
+    host: float  # GB/s of the memory
+    device: float  # GB/s, 0 without one
+    link: float  # GB/s each way between the two
+    network: float  # GB/s between machines
+
+
+CPU = Machine("32 threads", 32, 300, 0, 0, 3)
+A10G = Machine("A10G, PCIe 4", 8, 100, 600, 32, 3)
+H100 = Machine("H100, PCIe 5", 16, 300, 3350, 64, 12)
+
+
+@dataclass(frozen=True)
+class Path:
+    """Bytes of a row in a round. The engine's own copies of gradients are in it, its copies of labels, too."""
+
+    name: str
+    host: int
+    device: int
+    link: int
+    computed_on_host: bool
+
+
+# margin 4 and label 4 are read, gradient and Hessian 8 written; XGBoost copies labels (8) and gradients (8 + 8)
+XGBOOST_CPU = Path("XGBoost, CPU", 16 + 8 + 16, 0, 0, True)
+# float64 margins 8, label 4, results 8; LightGBM copies them (8 + 8)
+LIGHTGBM_CPU = Path("LightGBM, CPU", 20 + 16, 0, 0, True)
+# XGBoost hands margins to the host (4), gradients go to the device (8)
+HOST = Path("XGBoost, CUDA, host objective", 16 + 8 + 12, 4 + 8 + 16, 12, True)
+# labels are on the device; margins come to the host and go back, since XGBoost has no other way to give them
+DEVICE = Path("XGBoost, CUDA, device objective", 8, 4 + 4 + 16 + 16, 8, False)
+
+PATHS = (
+    (CPU, XGBOOST_CPU), (CPU, LIGHTGBM_CPU), (A10G, HOST), (A10G, DEVICE), (H100, HOST), (H100, DEVICE),
+)  # fmt: skip
+FLEET = ((1_000_000, 1), (100_000_000, 1), (10_000_000_000, 100))  # rows, machines
+
+
+def tree_seconds(rows: float, machine: Machine, features: int, depth: int) -> float:
+    """Reading bins of one byte, gradients of eight and positions of four in every level."""
+    bandwidth = machine.device or machine.host
+    return rows * depth * (features + 12) / (bandwidth * 1e9 * REACHED)
+
+
+def objective_seconds(rows: float, machine: Machine, path: Path) -> dict[str, float]:
+    threads = machine.threads if rows >= ONE_THREAD else 1
+    return {
+        "memory": rows * path.host / (machine.host * 1e9)
+        + (rows * path.device / (machine.device * 1e9) if machine.device else 0),
+        "link": rows * path.link / (machine.link * 1e9 * LINK_REACHED) if path.link else 0.0,
+        "arithmetic": rows * HOST_KERNEL * 1e-9 / threads if path.computed_on_host else 0.0,
+    }
+
+
+def network_seconds(machines: int, machine: Machine, features: int, depth: int) -> tuple[float, float]:
+    """Of the metric, two float64 over all workers, and of the histograms of a tree, which any objective has."""
+    if machines == 1:
+        return 0.0, 0.0
+    latency = 50e-6 * machines.bit_length()
+    nodes = 2 ** (depth - 1)  # of the largest level; the smaller sibling is subtracted
+    histograms = 2 * 2 * nodes * features * 256 * 16 / (machine.network * 1e9)  # a ring moves them twice
+    return latency, histograms + depth * latency
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--features", type=int, default=30)
+    parser.add_argument("--depth", type=int, default=6)
+    parser.add_argument("--quick", action="store_true", help="the same: there is nothing to measure")
+    options = parser.parse_args()
+    table = Table("rows", "path", "machine", "bytes a row", "objective", "tree", "metric", "share", "limited by")
+    for rows, machines in FLEET:
+        for machine, path in PATHS:
+            own = rows / machines
+            parts = objective_seconds(own, machine, path)
+            metric, histograms = network_seconds(machines, machine, options.features, options.depth)
+            tree = tree_seconds(own, machine, options.features, options.depth) + histograms
+            objective = sum(parts.values())
+            table.add_row(
+                f"{rows:.0e}", path.name, (f"{machines} x " if machines > 1 else "") + machine.name,
+                f"{path.host} host, {path.device} device, {path.link} link",
+                f"{objective * 1e3:.3g} ms", f"{tree * 1e3:.3g} ms", f"{metric * 1e3:.2g} ms" if metric else "-",
+                f"{(objective + metric) / (objective + metric + tree):.0%}", max(parts, key=lambda name: parts[name]),
+            )  # fmt: skip
+    Console(width=170).print(table)
+    print(f"{options.features} features, depth {options.depth}; on paper, see the docstring for what is assumed")
+
+
+if __name__ == "__main__":
+    main()
