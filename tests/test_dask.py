@@ -42,6 +42,10 @@ def client() -> Iterator[Any]:
         yield client
 
 
+KEPT: list[Any] = []
+"""Futures of what is on the workers: Dask forgets data that no future stands for."""
+
+
 def rows(loss: Any, n: int = ROWS, seed: int = 0) -> tuple[pd.DataFrame, pd.Series, pd.Series]:
     """Features of few values, whose quantiles are the same wherever they are counted."""
     rng = np.random.default_rng(seed)
@@ -62,6 +66,7 @@ def spread(client: Any, sizes: list[int], *tables: Any) -> list[Any]:
         futures = [
             client.scatter(part, workers=[worker], hash=False) for part, worker in zip(parts, workers, strict=False)
         ]
+        KEPT.extend(futures)
         if isinstance(table, np.ndarray):  # of which Dask drops the empty parts
             arrays = [
                 da.from_delayed(future, part.shape, part.dtype)
