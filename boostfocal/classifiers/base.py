@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from .. import validation
+from .. import devices, validation
 from ..focal import FocalLoss
 from ..objective import Float64s
 from ..posterior import Loss, Posterior, levelling
@@ -128,7 +128,7 @@ class FocalClassifier:
         labels = _labels(y)
         check_rows("X", X, labels.size)
         if sample_weight is not None:
-            sample_weight = np.asarray(column_or_1d(sample_weight))
+            sample_weight = np.asarray(column_or_1d(devices.to_host("sample_weight", sample_weight)))
             if sample_weight.dtype.kind not in "biuf":
                 sample_weight = sample_weight.astype(np.float64)
         check_classification_targets(labels)
@@ -503,6 +503,7 @@ def _labels(y: Any) -> NDArray[Any]:
     ValueError
         For other shapes, none, missing ones, and values of kinds that cannot be ordered.
     """
+    y = devices.to_host("y", y)
     if all(hasattr(y, name) for name in ("isna", "tolist")):
         if y.isna().any():
             raise ValueError("y must be classes, but the input y contains NaN")

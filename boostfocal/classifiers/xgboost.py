@@ -11,7 +11,7 @@ import numpy as np
 import xgboost as xgb
 from numpy.typing import ArrayLike, NDArray
 
-from .. import engines
+from .. import devices, engines
 from ..metrics import Metric
 from ..objective import Hessian
 from ..posterior import Loss
@@ -256,7 +256,8 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         self._check_fitted()
         if self._by_row and options.get("base_margin") is None:
             raise ValueError("base_margin must be given: the model was trained from one for each row")
-        return np.asarray(super().predict(X, output_margin=True, **options))
+        margin = super().predict(X, output_margin=True, **options)
+        return np.asarray(devices.to_host("margin", margin))  # of rows on a device they are there
 
     def decision_function(
         self,
