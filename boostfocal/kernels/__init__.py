@@ -1,1 +1,1 @@
-"""The row formulas (`rows`) and what compiles them for each device (`cpu`)."""
+"""The row formulas (`rows`) and what compiles them: `elementwise` and `softmax` on `lanes` for the CPU, `cuda`."""

@@ -12,7 +12,6 @@ import numpy as np
 from numba import cuda, float64
 from numpy.typing import NDArray
 
-from .. import devices
 from . import rows
 from .rows import RowParameters
 
@@ -264,8 +263,8 @@ def _grid(n: int) -> tuple[int, int]:
 
 
 def _moved(array: Any) -> DeviceArray:
-    """A host array on the device."""
-    return array if devices.on_device(array) else cuda.to_device(np.ascontiguousarray(array))
+    """An array of the host on the device; Numba's own are there."""
+    return array if hasattr(array, "__cuda_ndarray__") else cuda.to_device(np.ascontiguousarray(array))
 
 
 def _run(kernel: Any, n_threads: int, inputs: list[Any], scalars: tuple[Any, ...], out: list[DeviceArray]) -> bool:
