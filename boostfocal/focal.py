@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import validation
 from .kernels import rows
-from .objective import Float32s, Float64s, Hessian, Objective, Rows, effective_counts, float64
+from .objective import Float32s, Float64s, Hessian, Objective, Rows, Score, effective_counts, float64
 from .partitions import summed
 
 GAMMA = "a number in [0, 1000], or a pair of them"
@@ -192,6 +192,11 @@ class FocalLoss(Objective):
         from .kernels import elementwise
 
         return elementwise.losses(*rows, self._parameters)
+
+    def _device_scores(self, score: Score, rows: Rows) -> tuple[Any, bool]:
+        from .kernels import cuda_scores
+
+        return cuda_scores.scores(score == "brier", *rows, self._parameters)
 
     # --- probabilities and margins --------------------------------------------------------------
 

@@ -11,7 +11,7 @@ custom objective. Use `LogLoss` and `Brier`, which take the loss that the model 
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,9 +24,13 @@ class Loss(Protocol):
 
     def sums(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> tuple[float, float]: ...
 
-    def log_loss(self, y: ArrayLike, margin: ArrayLike) -> NDArray[np.float64]: ...
-
-    def brier(self, y: ArrayLike, margin: ArrayLike) -> NDArray[np.float64]: ...
+    def score_sums(
+        self,
+        score: Literal["log_loss", "brier"],
+        y: ArrayLike,
+        margin: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+    ) -> tuple[float, float]: ...
 
     def predict_proba(self, margin: ArrayLike) -> NDArray[np.float64]: ...
 
@@ -126,7 +130,7 @@ class LogLoss(MeanMetric):
         return "posterior_logloss"
 
     def _sums(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> tuple[float, float]:
-        return _sums(self.loss.log_loss(y, margin), sample_weight)
+        return self.loss.score_sums("log_loss", y, margin, sample_weight)
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ class Brier(MeanMetric):
         return "posterior_brier"
 
     def _sums(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> tuple[float, float]:
-        return _sums(self.loss.brier(y, margin), sample_weight)
+        return self.loss.score_sums("brier", y, margin, sample_weight)
 
 
 @dataclass(frozen=True)
@@ -235,8 +239,8 @@ class PrecisionAtK(RankingMetric):
         last = np.partition(margins, -k)[-k]
         above, tied = margins > last, margins == last
         share = above + tied * ((k - above.sum()) / tied.sum())
-        total, weight = _sums(alerts.astype(np.float64), share if weights is None else share * weights)
-        return float(total / validation.positive(weight, "sample_weight"))
+        weight = share if weights is None else share * weights
+        return float(np.sum(weight[alerts]) / validation.positive(weight.sum(), "sample_weight"))
 
 
 @dataclass(frozen=True)
@@ -332,13 +336,3 @@ def calibration_bins(
     mean = np.bincount(index, proba)[used] / rows[used]
     share = np.bincount(index, labels)[used] / rows[used]
     return mean, share, rows[used]
-
-
-def _sums(values: NDArray[Any], sample_weight: ArrayLike | None) -> tuple[float, float]:
-    """The weighted values, of several a row their mean, and the weights, summed over the rows."""
-    weights = validation.weights(sample_weight, values)
-    validation.check_values(weights=weights)
-    by_row = values.mean(axis=1) if values.ndim == 2 else values
-    if weights is None:
-        return float(by_row.sum()), float(by_row.size)
-    return float(np.sum(by_row * weights, dtype=np.float64)), float(np.sum(weights, dtype=np.float64))

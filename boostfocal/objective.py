@@ -14,6 +14,7 @@ from .metrics import FocalMetric
 Float32s = NDArray[np.float32]
 Float64s = NDArray[np.float64]
 Hessian = Literal["expected", "exact"]
+Score = Literal["log_loss", "brier"]
 
 
 class Rows(NamedTuple):
@@ -92,12 +93,27 @@ class Objective(ABC):
     def sums(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> tuple[float, float]:
         """Weighted loss and weight, each summed over the rows; of several labels a row the loss is their mean."""
         rows = self._rows(y, margin, sample_weight)
-        losses, suspicious = self._losses(rows)
+        return self._sums(rows, *self._losses(rows))
+
+    def score_sums(
+        self, score: Score, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> tuple[float, float]:
+        """`sums` of `log_loss` or `brier`."""
+        rows = self._rows(y, margin, sample_weight)
+        if rows.on_device:
+            return self._sums(rows, *self._device_scores(score, rows))
+        values = getattr(self, score)(rows.labels, rows.margins)
+        if rows.weights is not None:
+            validation.check_values(weights=rows.weights)
+            values = (values.T * rows.weights).T
+        return self._sums(rows, values, False)
+
+    def _sums(self, rows: Rows, weighted: Any, suspicious: bool) -> tuple[float, float]:
         if suspicious:
             self._check_values(rows.on_host())
         n = rows.labels.shape[0]
-        loss = devices.total(losses) * (n / math.prod(losses.shape))
-        return float(loss), float(n if rows.weights is None else devices.total(rows.weights))
+        total = devices.total(weighted) * (n / math.prod(weighted.shape))
+        return float(total), float(n if rows.weights is None else devices.total(rows.weights))
 
     @abstractmethod
     def value(self, y: ArrayLike, margin: ArrayLike) -> Float64s:
@@ -171,6 +187,10 @@ class Objective(ABC):
     @abstractmethod
     def _losses(self, rows: Rows) -> tuple[Float32s, bool]:
         """Weighted losses, and whether to look for a value that is not accepted."""
+
+    @abstractmethod
+    def _device_scores(self, score: Score, rows: Rows) -> tuple[Any, bool]:
+        """Weighted scores of the posterior on the device, and whether to look for a value that is not accepted."""
 
 
 def effective_counts(counts: Float64s, beta: Any) -> Float64s:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import validation
 from .kernels import rows
-from .objective import Float32s, Float64s, Hessian, Objective, Rows, effective_counts, float64
+from .objective import Float32s, Float64s, Hessian, Objective, Rows, Score, effective_counts, float64
 from .partitions import summed
 
 ALPHA = "None or one number in [1e-15, 1e15] for each class"
@@ -185,6 +185,11 @@ class SoftmaxFocalLoss(Objective):
         from .kernels import softmax
 
         return softmax.losses(*rows, self._weights, self.gamma)
+
+    def _device_scores(self, score: Score, rows: Rows) -> tuple[Any, bool]:
+        from .kernels import cuda_scores
+
+        return cuda_scores.class_scores(score == "brier", *rows, self._weights, self.gamma)
 
     # --- probabilities and margins --------------------------------------------------------------
 

@@ -12,7 +12,15 @@ import xgboost as xgb
 from numba import config, cuda
 from numpy.testing import assert_allclose, assert_array_equal
 
-from boostfocal import Brier, FocalLGBMClassifier, FocalLoss, FocalXGBClassifier, LogLoss, SoftmaxFocalLoss
+from boostfocal import (
+    AveragePrecision,
+    Brier,
+    FocalLGBMClassifier,
+    FocalLoss,
+    FocalXGBClassifier,
+    LogLoss,
+    SoftmaxFocalLoss,
+)
 from boostfocal.kernels import cuda as kernels
 
 # In the simulator, NumPy computes both sides of a `where`, and warns of the one that is not taken.
@@ -163,6 +171,18 @@ def test_shapes_and_kinds_are_checked_at_the_boundary() -> None:
         BINARY[0].gradient_hessian(cuda.to_device(np.zeros(5, "M8[s]").view("c8")), margins)
 
 
+@pytest.mark.parametrize("n", [1, PAST_ONE_GRID])
+@pytest.mark.parametrize("loss", [*BINARY[:4], *SEVERAL, *SOFTMAX[:2]], ids=repr)
+def test_log_loss_and_brier_are_summed_on_the_device(loss: Any, n: int) -> None:
+    labels, margins, weights = rows(loss, n)
+    for metric in (LogLoss(loss), Brier(loss)):
+        for host in ((labels, margins, weights + 0.5), (labels, margins)):
+            assert_allclose(metric.score(*to_device(*host)), metric.score(*host), rtol=1e-11, atol=1e-15)
+    margins[0] = np.nan
+    with pytest.raises(ValueError, match="margin must be"):
+        LogLoss(loss).score(*to_device(labels, margins))
+
+
 @pytest.mark.parametrize("loss", [BINARY[1], SOFTMAX[0]], ids=repr)
 def test_everything_else_takes_device_arrays_to_the_host(loss: Any) -> None:
     host = rows(loss, 12)
@@ -171,8 +191,8 @@ def test_everything_else_takes_device_arrays_to_the_host(loss: Any) -> None:
     assert_array_equal(loss.value(labels, margins), loss.value(*host[:2]))
     assert_array_equal(loss.optimal_margin(labels, weights), loss.optimal_margin(host[0], host[2]))
     assert type(loss).balanced(labels, sample_weight=weights) == type(loss).balanced(host[0], sample_weight=host[2])
-    for metric in (LogLoss(loss), Brier(loss)):
-        assert metric.score(labels, margins, weights) == metric.score(*host)
+    if loss is BINARY[1]:
+        assert AveragePrecision().score(labels, margins, weights) == AveragePrecision().score(*host)
 
 
 # --- in XGBoost ------------------------------------------------------------------------------------
@@ -258,7 +278,7 @@ def test_labels_and_weights_are_moved_once_and_again_when_they_change(monkeypatc
 PTX = """
 import sys
 from numba import boolean, cuda, float32, float64, int32
-from boostfocal.kernels import cuda as kernels
+from boostfocal.kernels import cuda as kernels, cuda_scores
 
 rows, matrix = float32[::1], float32[:, ::1]
 for capability in [(7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)]:
@@ -282,6 +302,10 @@ for capability in [(7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)]:
             ptx(kernel, int32[::1], float64[::1], rows, matrix, float32, boolean, rows, rows, int32[::1])
             kernel = kernels.elementwise_kernel(formula, True, False)
             ptx(kernel, matrix, matrix, matrix, matrix, float32, boolean, matrix, matrix, int32[::1])
+    wide = float64[:, ::1]
+    ptx(cuda_scores.scores_kernel(False, False, True), rows, rows, rows, wide, boolean, float64[::1], int32[::1])
+    kernel = cuda_scores.class_scores_kernel(True, True)
+    ptx(kernel, rows, matrix, rows, float64[::1], float64, float64[::1], int32[::1])
     ptx(kernels.sum_kernel, rows, float64[::1])
 print("compiled")
 """

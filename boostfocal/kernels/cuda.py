@@ -267,15 +267,15 @@ def _moved(array: Any) -> DeviceArray:
     return array if hasattr(array, "__cuda_ndarray__") else cuda.to_device(np.ascontiguousarray(array))
 
 
-def _run(kernel: Any, n_threads: int, inputs: list[Any], scalars: tuple[Any, ...], out: list[DeviceArray]) -> bool:
+def run(kernel: Any, n_threads: int, inputs: list[Any], scalars: tuple[Any, ...], out: list[DeviceArray]) -> bool:
     """Launch a kernel, and tell whether it met a value to refuse; when this returns, the results are there."""
     found = cuda.to_device(np.zeros(1, np.int32))
     if n_threads:
-        kernel[_grid(n_threads)](*inputs, *scalars, out[0], out[-1], found)
+        kernel[_grid(n_threads)](*inputs, *scalars, *out, found)
     return bool(found.copy_to_host()[0])
 
 
-def _inputs(labels: Any, margins: Any, weights: Any) -> tuple[list[DeviceArray], Any]:
+def on_device(labels: Any, margins: Any, weights: Any) -> tuple[list[DeviceArray], Any]:
     """Labels, margins and weights on the device, and the memory order of results beside the margins."""
     y, z = _moved(labels), _moved(margins)
     by_column = z.ndim > 1 and z.is_f_contiguous() and not z.is_c_contiguous()
@@ -286,23 +286,23 @@ def gradient_hessian(
     labels: Any, margins: Any, weights: Any, parameters: tuple[RowParameters, ...], exact: bool, max_step: float
 ) -> tuple[DeviceArray, DeviceArray, bool]:
     """`elementwise.gradient_hessian` on the device, of arrays of which some are there already."""
-    inputs, order = _inputs(labels, margins, weights)
+    inputs, order = on_device(labels, margins, weights)
     shape = inputs[1].shape
     gradient, hessian = (cuda.device_array(shape, np.float32, order=order) for _ in range(2))
     formula = "gradient_exact" if exact else "gradient_expected"
     kernel = elementwise_kernel(formula, len(shape) > 1, weights is not None)
     scalars = cuda.to_device(np.array(parameters, np.float32)), np.float32(1 / max_step), order == "F"
-    return gradient, hessian, _run(kernel, math.prod(shape), inputs, scalars, [gradient, hessian])
+    return gradient, hessian, run(kernel, math.prod(shape), inputs, scalars, [gradient, hessian])
 
 
 def losses(labels: Any, margins: Any, weights: Any, parameters: tuple[RowParameters, ...]) -> tuple[DeviceArray, bool]:
     """`elementwise.losses` on the device."""
-    inputs, order = _inputs(labels, margins, weights)
+    inputs, order = on_device(labels, margins, weights)
     shape = inputs[1].shape
     result = cuda.device_array(shape, np.float32, order=order)
     kernel = elementwise_kernel("values", len(shape) > 1, weights is not None)
     scalars = cuda.to_device(np.array(parameters, np.float32)), np.float32(0), order == "F"
-    return result, _run(kernel, math.prod(shape), inputs, scalars, [result])
+    return result, run(kernel, math.prod(shape), inputs, scalars, [result, result])
 
 
 def class_gradient_hessian(
@@ -310,23 +310,23 @@ def class_gradient_hessian(
     max_step: float,
 ) -> tuple[DeviceArray, DeviceArray, bool]:  # fmt: skip
     """`softmax.gradient_hessian` on the device, of arrays of which some are there already."""
-    inputs, order = _inputs(labels, margins, sample_weight)
+    inputs, order = on_device(labels, margins, sample_weight)
     shape = inputs[1].shape
     gradient, hessian = (cuda.device_array(shape, np.float32, order=order) for _ in range(2))
     kernel = softmax_kernel("gradient_exact" if exact else "gradient_expected", sample_weight is not None)
     scalars = cuda.to_device(weights.astype(np.float32)), np.float32(gamma), np.float32(1 / max_step)
-    return gradient, hessian, _run(kernel, shape[0], inputs, scalars, [gradient, hessian])
+    return gradient, hessian, run(kernel, shape[0], inputs, scalars, [gradient, hessian])
 
 
 def class_losses(
     labels: Any, margins: Any, sample_weight: Any, weights: NDArray[np.float64], gamma: float
 ) -> tuple[DeviceArray, bool]:
     """`softmax.losses` on the device."""
-    inputs, _ = _inputs(labels, margins, sample_weight)
+    inputs, _ = on_device(labels, margins, sample_weight)
     result = cuda.device_array(inputs[1].shape[:1], np.float32)
     kernel = softmax_kernel("values", sample_weight is not None)
     scalars = cuda.to_device(weights.astype(np.float32)), np.float32(gamma), np.float32(0)
-    return result, _run(kernel, result.shape[0], inputs, scalars, [result])
+    return result, run(kernel, result.shape[0], inputs, scalars, [result, result])
 
 
 def total(values: DeviceArray) -> float:

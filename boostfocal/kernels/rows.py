@@ -189,7 +189,7 @@ def log_posterior(p: Value, q: Value, log_p: Value, log_q: Value, weight: Value,
 
 FORMULAS = (
     sides, loss, slope, bend, derivatives, gradient_exact, gradient_expected, values,
-    against_rest, other_derivatives, posterior_terms, posterior, expected_hessian,
+    against_rest, other_derivatives, posterior_terms, posterior, expected_hessian, log_pull, log_odds, log_posterior,
 )  # fmt: skip
 
 
