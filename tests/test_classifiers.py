@@ -481,7 +481,7 @@ def test_scikit_learns_checks_pass_but_for_those_that_the_parents_fail(kind: typ
     assert ours <= EXPECTED_FAILURES[kind]
     if ours:
         quiet = {"verbosity": -1} if kind is LGBM else {}
-        assert ours <= failed_checks(kind.__bases__[1](n_estimators=5, max_depth=3, n_jobs=1, **quiet))
+        assert ours <= failed_checks(kind.__bases__[1](n_estimators=20, n_jobs=1, **quiet))
 
 
 @BOTH

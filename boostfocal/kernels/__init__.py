@@ -1,1 +1,1 @@
-"""The row formulas (`rows`), and what compiles them: for the CPU `elementwise` and `softmax`, on `lanes`, and for CUDA."""
+"""The row formulas (`rows`) and what compiles them: `elementwise` and `softmax` on `lanes` for the CPU, and CUDA."""
