@@ -37,7 +37,12 @@ def as_device(name: str, array: Any) -> Any:
 
 def to_host(name: str, array: Any) -> Any:
     """A device array as NumPy's; anything else as it is."""
-    return as_device(name, array).copy_to_host() if on_device(array) else array
+    if not on_device(array):
+        return array
+    try:
+        return as_device(name, array).copy_to_host()
+    except NotImplementedError as error:  # Numba copies no reversed arrays
+        raise TypeError(f"{name} must be an array of positive strides to be copied from the device: {error}") from error
 
 
 def total(values: Any) -> float:
@@ -59,12 +64,12 @@ class Moved:
         """The device copy of `array`, which is `name` of `dataset` now: made anew if its values have changed."""
         if array is None or on_device(array):
             return array
-        from numba import cuda
+        from .kernels import cuda
 
         copies = self._copies.setdefault(dataset, {})
         found = copies.get(name)
         if found is None or not np.array_equal(found[0], array):
-            found = copies[name] = (np.array(array), cuda.to_device(np.ascontiguousarray(array)))
+            found = copies[name] = (np.array(array), cuda.moved(array))
         return found[1]
 
 

@@ -39,7 +39,7 @@ def summed(count: Callable[[Any, Any], NDArray[np.float64]], y: Any, sample_weig
 
 
 def _count_part(count: Callable[[Any, Any], NDArray[np.float64]], y: Any, sample_weight: Any) -> Any:
-    return count(y, sample_weight) if len(y) else None
+    return count(y, sample_weight) if len(y) or (sample_weight is not None and len(sample_weight)) else None
 
 
 def _is_dask(array: Any) -> bool:
@@ -50,6 +50,6 @@ def _parts(collection: Any) -> list[Any]:
     """The partitions, whose rows are together."""
     if getattr(collection, "ndim", 1) > 1 and hasattr(collection, "rechunk"):
         collection = collection.rechunk({1: -1})
-    elif not hasattr(collection, "ndim"):
+    elif not (_is_dask(collection) and hasattr(collection, "ndim")):
         raise TypeError(f"y and sample_weight must be Dask arrays or Series, got {type(collection).__name__}")
     return list(np.ravel(np.array(collection.to_delayed(), dtype=object)))

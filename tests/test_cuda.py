@@ -98,7 +98,7 @@ def test_device_agrees_with_the_cpu(loss: Any, n: int) -> None:
         assert_rows_agree(loss, to_device(*host), host)
 
 
-@pytest.mark.parametrize("dtype", ["?", "u1", "i8", "f4", "f8"])
+@pytest.mark.parametrize("dtype", ["?", "u1", "i8", "f2", "f4", "f8"])
 @pytest.mark.parametrize("loss", [BINARY[1], SOFTMAX[0]], ids=repr)
 def test_dtype_does_not_change_the_result(loss: Any, dtype: str) -> None:
     labels, margins, weights = rows(loss, 12)
@@ -164,6 +164,13 @@ def test_values_not_accepted_are_refused_as_on_the_cpu(loss: Any, which: int, va
         with pytest.raises(ValueError, match=message) as on_host:
             call(*host)
         assert str(on_device.value) == str(on_host.value)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">i8", "g"])
+def test_host_arrays_of_any_kind_go_with_device_arrays(dtype: str) -> None:
+    labels, margins, weights = rows(BINARY[1], 12)
+    mixed = labels.astype(dtype), *to_device(margins), weights.astype(">f4")
+    assert_rows_agree(BINARY[1], list(mixed), (labels, margins, weights))
 
 
 def test_shapes_and_kinds_are_checked_at_the_boundary() -> None:

@@ -121,6 +121,8 @@ def test_partitions_that_do_not_fit_are_refused() -> None:
     y = da.from_array(np.array([0.0, 1.0, 1.0, 0.0]), chunks=2)
     with pytest.raises(ValueError, match="sample_weight must have the partitions of y, 2, got 1"):
         BINARY.optimal_margin(y, da.ones(4, chunks=4))
+    with pytest.raises(TypeError, match="y and sample_weight must be Dask arrays or Series, got ndarray"):
+        BINARY.optimal_margin(y, np.ones(4))
     with pytest.raises(ValueError, match=r"y must be in \[0, 1\], got 7"):
         BINARY.optimal_margin(y * 7)
     with pytest.raises(ValueError, match="y must have at least one row"):

@@ -520,7 +520,7 @@ def test_a_classifier_of_a_booster_is_whole(kind: type, n_classes: int, tmp_path
         parameters |= {"num_class": 3} if n_classes > 2 else {}
         booster = xgb.train(parameters, xgb.DMatrix(X, y), 12, obj=loss)
         margin = booster.predict(xgb.DMatrix(X), output_margin=True)
-        model = XGB.from_booster(booster, loss, NAMES[n_classes])
+        model = XGB.from_booster(booster, loss, NAMES[n_classes], parameters=parameters)
     else:
         init_score = np.tile(start, (len(y), 1)) if n_classes > 2 else np.full(len(y), start)
         parameters = {"objective": loss, "verbosity": -1} | ({"num_class": 3} if n_classes > 2 else {})
@@ -544,6 +544,27 @@ def test_a_classifier_of_a_booster_is_whole(kind: type, n_classes: int, tmp_path
         np.testing.assert_allclose(model.decision_function(X), before, atol=1e-5)
 
 
+def test_a_booster_of_xgboosts_own_class_is_taken_with_its_start_as_a_margin(tmp_path: Path) -> None:
+    X, score = data(False)
+    y, loss = labels(score, 2), FocalLoss(2.0, 0.5)
+    plain = xgb.XGBClassifier(n_estimators=5, objective=loss, base_score=0.3, learning_rate=0.2).fit(X, y)
+    model = XGB.from_booster(plain.get_booster(), loss, parameters={"eta": 0.2})
+    margin = plain.predict(X, output_margin=True)
+    model.save_model(tmp_path / "model.ubj")
+    for found in (model, boostfocal.load(tmp_path / "model.ubj")):
+        np.testing.assert_allclose(found.decision_function(X), margin, atol=1e-6)
+        assert found.start_ == pytest.approx(np.log(0.3 / 0.7))
+    session = pytest.importorskip("onnxruntime").InferenceSession(model.to_onnx().SerializeToString())
+    np.testing.assert_allclose(np.ravel(session.run(["margin"], {"X": X.to_numpy(np.float32)})[0]), margin, atol=2e-5)
+    model.refit_leaves(X, y, decay=1.0)
+    np.testing.assert_allclose(model.decision_function(X), margin, atol=1e-5)
+    with pytest.raises(ValueError, match="from_booster must be given the parameters of training"):
+        XGB.from_booster(plain.get_booster(), loss).refit_leaves(X, y)
+    several = xgb.train({}, xgb.DMatrix(X, np.stack([y, y], axis=1)), 2, obj=FocalLoss())
+    with pytest.raises(ValueError, match=r"booster must have 1 margins a row as .* has, got 2"):
+        XGB.from_booster(several, FocalLoss())
+
+
 @BOTH
 def test_what_is_not_of_the_booster_is_refused(kind: type) -> None:
     X, score = data(False)
@@ -555,6 +576,7 @@ def test_what_is_not_of_the_booster_is_refused(kind: type) -> None:
     for loss, classes, error, message in (
         (FocalLoss(np.array([1.0, 2.0])), None, TypeError, "loss must be a FocalLoss of one label"),
         ("focal", None, TypeError, "loss must be"),
+        (SoftmaxFocalLoss(2), None, TypeError, "loss must be .* three classes or more"),
         (FocalLoss(), ["b", "a"], ValueError, "classes must be 2 labels in ascending order"),
         (FocalLoss(), [1, 2, 3], ValueError, "classes must be 2 labels"),
         (SoftmaxFocalLoss(3), None, ValueError, "booster must have 3 margins a row"),

@@ -103,8 +103,12 @@ class FocalClassifier:
     @classmethod
     def _of_loss(cls, loss: Loss, classes: ArrayLike | None) -> Self:
         """A classifier that has all but its booster."""
-        if not isinstance(loss, (FocalLoss, SoftmaxFocalLoss)) or (isinstance(loss, FocalLoss) and loss._n_labels):
-            raise TypeError(f"loss must be a FocalLoss of one label a row, or a SoftmaxFocalLoss, got {loss!r}")
+        one_label = isinstance(loss, FocalLoss) and not loss._n_labels
+        if not (one_label or (isinstance(loss, SoftmaxFocalLoss) and loss.n_classes > 2)):
+            raise TypeError(
+                "loss must be a FocalLoss of one label a row, or a SoftmaxFocalLoss of three classes or more, "
+                f"got {loss!r}"
+            )
         model = cls()
         model.posterior_ = Posterior(loss)
         n_classes = model.posterior_.n_classes

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -11,7 +11,7 @@ import numpy as np
 import xgboost as xgb
 from numpy.typing import ArrayLike, NDArray
 
-from .. import devices, engines
+from .. import devices, engines, validation
 from ..metrics import Metric
 from ..objective import Hessian
 from ..posterior import Loss
@@ -208,7 +208,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
                 callbacks=[_Callbacks(evaluation, callbacks)],
             )
         self._by_row = base_margin is not None
-        self._training = _training(self._Booster)
+        self._training: dict[str, float] | None = _training(self._Booster)
         self._set_evaluation_result(results)
         self._finish_fit(X, codes, sample_weight)
         return self
@@ -301,6 +301,8 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         return margin if output_margin else self._decide(self.posterior_.predict_proba(margin))
 
     def _refit_leaves(self, X: Any, codes: NDArray[np.intp], sample_weight: Any, decay: float) -> None:
+        if self._training is None:
+            raise ValueError("from_booster must be given the parameters of training for the leaves to be refitted")
         document = json.loads(bytes(self._Booster.save_raw("json")))
         booster = document["learner"]["gradient_booster"]
         if booster["name"] != "gbtree" or "weight_drop" in booster["model"]:
@@ -375,14 +377,22 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         state = files.decode(note, fname)
         with files.damaged(fname):
             self._restore(state)
-            self._training = {name: float(state["training"][name]) for name in TRAINING}
-            if not np.isfinite(list(self._training.values())).all():
+            training = state["training"]
+            self._training = None if training is None else {name: float(training[name]) for name in TRAINING}
+            if self._training is not None and not np.isfinite(list(self._training.values())).all():
                 raise ValueError(f"training must be finite numbers, got {self._training}")
             self.missing = float("nan") if state["missing"] is None else float(state["missing"])
         return self._take(booster)
 
     @classmethod
-    def from_booster(cls, booster: xgb.Booster, loss: Loss, classes: ArrayLike | None = None) -> Self:
+    def from_booster(
+        cls,
+        booster: xgb.Booster,
+        loss: Loss,
+        classes: ArrayLike | None = None,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> Self:
         """A classifier from a booster that was trained otherwise: by ``xgboost.train``, on Dask, on Ray.
 
         Parameters
@@ -393,6 +403,8 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
             The objective that it was trained with.
         classes : array_like of shape (K,), optional
             What the labels 0, ..., K - 1 stand for, in ascending order.
+        parameters : mapping, optional
+            What it was trained with: `refit_leaves` needs learning rate and penalties, which XGBoost keeps in no file.
 
         Returns
         -------
@@ -406,15 +418,20 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         """
         model = cls._of_loss(loss, classes)
         learner = json.loads(booster.save_config())["learner"]
-        n_margins = max(1, int(learner["learner_model_param"]["num_class"]))
+        sizes = learner["learner_model_param"]
+        n_margins = max(1, int(sizes["num_class"]), int(sizes.get("num_target", 1)))
         if n_margins != model._shift.size:
             raise ValueError(f"booster must have {model._shift.size} margins a row as {loss!r} has, got {n_margins}")
-        stored = np.array(learner["learner_model_param"]["base_score"].strip("[]").split(","), np.float64)
-        if learner["objective"]["name"] == "binary:logistic":  # what XGBClassifier calls every objective of its users
+        stored = np.array(sizes["base_score"].strip("[]").split(","), np.float64)
+        linked = learner["objective"]["name"] in ("binary:logistic", "reg:logistic")
+        if linked:  # XGBClassifier calls every objective of its users so
             stored = np.log(stored) - np.log1p(-stored)
         model.start_ = np.resize(stored, n_margins) if n_margins > 1 else float(stored[0])
-        model._training = _training(booster)
-        return model._take(booster)
+        model._training = None if parameters is None else _given(parameters)
+        model._take(booster)
+        if linked:  # a base_score is a margin everywhere else
+            model._Booster.set_param({"objective": "reg:squarederror", "base_score": model.start_})
+        return model
 
     def _take(self, booster: xgb.Booster) -> Self:
         """Make a copy of the booster ours."""
@@ -423,6 +440,18 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         self.n_classes_ = self._labels.size
         self._note()  # without the digest of a file
         return self
+
+
+def _given(parameters: Mapping[str, Any]) -> dict[str, float]:
+    """The parameters in `TRAINING`, by any of their names, or XGBoost's defaults."""
+    names = {"learning_rate": ("eta", 0.3), "reg_alpha": ("alpha", 0.0), "reg_lambda": ("lambda", 1.0)}
+    names["max_delta_step"] = ("max_delta_step", 0.0)
+    return {
+        name: validation.number(
+            name, parameters.get(name, parameters.get(alias, default)), "a finite number", -np.inf, np.inf
+        )
+        for name, (alias, default) in names.items()
+    }
 
 
 def _training(booster: xgb.Booster) -> dict[str, float]:

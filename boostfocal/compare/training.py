@@ -143,7 +143,10 @@ def missing_device(engine: Engine, parameters: dict[str, Any]) -> str:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it says what the next lines find out
-            booster = xgboost.train({**parameters, "verbosity": 0}, xgboost.DMatrix(X, y), 1)
+            try:
+                booster = xgboost.train({**parameters, "verbosity": 0}, xgboost.DMatrix(X, y), 1)
+            except xgboost.core.XGBoostError as error:
+                return str(error)
         used = json.loads(booster.save_config())["learner"]["generic_param"]["device"]
         return "" if used.startswith(parameters["device"]) else f"it found no such device, and took {used}"
     import lightgbm

@@ -262,9 +262,12 @@ def _grid(n: int) -> tuple[int, int]:
     return min(-(-n // THREADS), MAX_BLOCKS), THREADS
 
 
-def _moved(array: Any) -> DeviceArray:
-    """An array of the host on the device; Numba's own are there."""
-    return array if hasattr(array, "__cuda_ndarray__") else cuda.to_device(np.ascontiguousarray(array))
+def moved(array: Any) -> DeviceArray:
+    """An array of the host on the device, in a type and byte order that devices have; Numba's own are there."""
+    if hasattr(array, "__cuda_ndarray__"):
+        return array
+    native = np.float64 if array.dtype.itemsize > 8 else array.dtype.newbyteorder("=")
+    return cuda.to_device(np.ascontiguousarray(array, native))
 
 
 def run(kernel: Any, n_threads: int, inputs: list[Any], scalars: tuple[Any, ...], out: list[DeviceArray]) -> bool:
@@ -277,9 +280,9 @@ def run(kernel: Any, n_threads: int, inputs: list[Any], scalars: tuple[Any, ...]
 
 def on_device(labels: Any, margins: Any, weights: Any) -> tuple[list[DeviceArray], Any]:
     """Labels, margins and weights on the device, and the memory order of results beside the margins."""
-    y, z = _moved(labels), _moved(margins)
+    y, z = moved(labels), moved(margins)
     by_column = z.ndim > 1 and z.is_f_contiguous() and not z.is_c_contiguous()
-    return [y, z, y if weights is None else _moved(weights)], "F" if by_column else "C"
+    return [y, z, y if weights is None else moved(weights)], "F" if by_column else "C"
 
 
 def gradient_hessian(
@@ -331,7 +334,7 @@ def class_losses(
 
 def total(values: DeviceArray) -> float:
     """Sum in float64, of numbers of shape (n,) or (n, L)."""
-    flat = values if values.ndim == 1 else values.T.reshape(-1) if values.is_f_contiguous() else values.reshape(-1)
+    flat = values if values.ndim == 1 else values.ravel(order="F" if values.is_f_contiguous() else "C")
     blocks, _ = _grid(flat.shape[0])
     partial = cuda.device_array(blocks, np.float64)
     sum_kernel[blocks, THREADS](flat, partial)
