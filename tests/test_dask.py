@@ -213,15 +213,6 @@ def test_the_scikit_learn_class_of_xgboost(client: Any) -> None:
     assert_allclose(found, alone.predict(X, output_margin=True), atol=1e-4)
 
 
-def test_a_label_that_is_refused_on_one_worker_ends_training_on_all(client: Any) -> None:
-    X, y, _ = rows(BINARY)
-    y = y.copy()
-    y[5900] = 3.0
-    data = xgb.dask.DaskQuantileDMatrix(client, *spread(client, [3000, 3000], X, y))
-    with pytest.raises(Exception, match=r"y must be in \[0, 1\], got 3|[Aa]llreduce"):  # or what the other worker saw
-        xgb.dask.train(client, parameters(BINARY, 0.0), data, 50, obj=BINARY)
-
-
 # --- LightGBM --------------------------------------------------------------------------------------------
 
 
@@ -250,7 +241,7 @@ def test_lightgbm_trains_as_well_as_on_one_machine(client: Any) -> None:
     assert_allclose(scores[0], scores[1], rtol=0.03)
 
 
-# --- last, since a worker dies ---------------------------------------------------------------------------
+# --- last, since workers die, or are left waiting ----------------------------------------------------------
 
 
 class Deadly:
@@ -276,3 +267,13 @@ def test_a_killed_worker_ends_training_with_an_error_and_leaves_the_loss_usable(
     trained = xgb.dask.train(client, parameters(BINARY, 0.0), again, 3, obj=BINARY)
     alone = xgb.train(parameters(BINARY, 0.0), xgb.QuantileDMatrix(X, y), 3, obj=BINARY)
     assert_allclose(margins(trained["booster"], X), margins(alone, X), atol=1e-4)
+
+
+def test_a_label_that_is_refused_on_one_worker_ends_training_with_an_error(client: Any) -> None:
+    """The other worker may wait for ever inside XGBoost 3.2: no test comes after this one."""
+    X, y, _ = rows(BINARY)
+    y = y.copy()
+    y[5900] = 3.0
+    data = xgb.dask.DaskQuantileDMatrix(client, *spread(client, [3000, 3000], X, y))
+    with pytest.raises(Exception, match=r"y must be in \[0, 1\], got 3|[Aa]llreduce"):  # or what the other worker saw
+        xgb.dask.train(client, parameters(BINARY, 0.0), data, 50, obj=BINARY)
