@@ -84,8 +84,8 @@ def compare(
     Log loss, class-weighted log loss, our objective at gamma 0 and focal loss are trained on the same
     rows, each with as many settings to choose from, and judged on rows that none of them saw.
     """
-    console = Console()
-    with _clear_errors(console):
+    console, aside = Console(), Console(stderr=True)
+    with _clear_errors(aside):
         for path in filter(None, (json, html)):
             report.check_writable(path)
         source, frame = data.example() if table is None else (table.name, data.read(table))
@@ -110,7 +110,7 @@ def compare(
         engines = _engines(engine)
         _check_device(engines, device)
         _say_what(console, prepared, parts)
-        results = _with_progress(console, prepared, parts, engines, options)
+        results = _with_progress(aside, prepared, parts, engines, options)
         if not results:
             console.print("Interrupted before a split was finished: nothing to report.")
             raise typer.Exit(130)

@@ -13,7 +13,10 @@ The scikit-learn classes look at the signature: XGBoost for a parameter named ``
 LightGBM counts 2, 3 or 4 parameters and fills them all.
 """
 
+import ctypes
+import json
 import sys
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -39,7 +42,7 @@ def read(first: Any, second: Any, weights: Any) -> Rows:
     """Tell the two orders apart: natively the second argument is the data set."""
     if not _is_dataset(second):
         return Rows(_by_row(first, second), second, weights)
-    labels, weights = second.get_label(), second.get_weight()
+    labels, weights = _of_dataset(second, "label"), _of_dataset(second, "weight")
     if (labels is None or np.size(labels) == 0) and np.size(first) > 0:
         raise ValueError("y must be given: the data set has no labels")
     if weights is not None and np.size(weights) == 0:  # XGBoost's way to say that there are none
@@ -47,6 +50,40 @@ def read(first: Any, second: Any, weights: Any) -> Rows:
     if any(map(devices.on_device, (first, labels, weights))):
         labels, weights = devices.moved(second, "label", labels), devices.moved(second, "weight", weights)
     return Rows(_by_row(labels, first), first, weights)
+
+
+def _of_dataset(dataset: Any, field: str) -> Any:
+    """Its labels or weights; from XGBoost 3.2 on what is on the host is a view, valid until the set's are changed.
+
+    XGBoost's own `get_label` copies them, which for a million rows takes as long as computing all gradients.
+    """
+    copied = getattr(dataset, f"get_{field}")
+    library = _xgboost_library() if copied.__module__ == "xgboost.core" else None  # what a subclass gives is its own
+    if library is not None:
+        found = ctypes.c_char_p()
+        failed = library.XGDMatrixGetInfoRef(dataset.handle, field.encode(), ctypes.byref(found))
+        described = json.loads(found.value or "{}") if not failed else {}
+        if "data" in described and "stream" not in described and 0 not in described["shape"]:  # a stream is a device's
+            return np.asarray(_View(dataset, described))
+    return copied()
+
+
+class _View:
+    """What NumPy makes an array of, which keeps the data set alive. Not read-only: Numba would compile anew."""
+
+    def __init__(self, dataset: Any, described: dict[str, Any]) -> None:
+        self.dataset = dataset
+        listed = {name: tuple(value) if isinstance(value, list) else value for name, value in described.items()}
+        self.__array_interface__ = listed | {"data": (described["data"][0], False)}
+
+
+@cache
+def _xgboost_library() -> Any:
+    """XGBoost's C interface, if it has what `_of_dataset` asks for."""
+    from xgboost.libpath import find_lib_path
+
+    library = ctypes.CDLL(find_lib_path()[0])
+    return library if hasattr(library, "XGDMatrixGetInfoRef") else None
 
 
 def _by_row(labels: Any, margins: Any) -> Any:

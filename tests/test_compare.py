@@ -1,11 +1,12 @@
 """`boostfocal compare` end to end, on a small made table, with the real engines."""
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,14 @@ from boostfocal.compare.summary import Difference
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:joblib.*", "ignore::DeprecationWarning")
 
 ENGINES = ("xgboost", "lightgbm")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_process() -> Iterator[None]:
+    """Fit in this process: each further one would import the engines and compile the kernels again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOKY_MAX_CPU_COUNT", "1")  # read by joblib
+        yield
 
 
 def make_frame(n: int = 1500, signal_strength: float = 2.0) -> pd.DataFrame:
@@ -338,6 +347,7 @@ def test_wrong_input_ends_with_status_2_and_says_what_is_accepted(
 
 
 def test_ctrl_c_reports_the_splits_that_are_finished(csv: Path, tmp_path: Path) -> None:
+    """With fits in several processes, where the machine has the CPUs."""
     out = tmp_path / "r.json"
     # a job started in the background of a script ignores SIGINT, and so would the process: take it up again
     program = (
@@ -348,8 +358,9 @@ def test_ctrl_c_reports_the_splits_that_are_finished(csv: Path, tmp_path: Path) 
         "--trials", "1", "--rounds", "20", "--engine", "lightgbm", "--json", str(out),
     ]  # fmt: skip
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        env=os.environ | {"LOKY_MAX_CPU_COUNT": "2"},
+    )  # fmt: skip
     assert process.stdout is not None
     finished = iter(process.stdout.readline, "")
     assert any("split 2 of 250 finished" in line for line in finished)

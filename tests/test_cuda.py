@@ -286,7 +286,7 @@ def test_labels_and_weights_are_moved_once_and_again_when_they_change(monkeypatc
 
 
 PTX = """
-import sys
+import numpy as np
 from numba import boolean, cuda, float32, float64, int32
 from boostfocal.kernels import cuda as kernels, cuda_scores
 
@@ -305,15 +305,18 @@ for capability in [(7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)]:
         kernel = kernels.softmax_kernel(formula, True)
         text = ptx(kernel, rows, matrix, rows, rows, float32, float32, out, out, int32[::1])
         assert ".f64" not in text, "float64 is slow on most devices"
-        kernel = kernels.elementwise_kernel(formula, False, True)
+        row, valued = kernels.formulas[formula], formula == "values"
+        kernel = kernels.elementwise_kernel(row, valued, np.float32, False, True)
         text = ptx(kernel, rows, rows, rows, matrix, float32, boolean, rows, rows, int32[::1])
         assert ".f64" not in text, "float64 is slow on most devices"
         if every:
             ptx(kernel, int32[::1], float64[::1], rows, matrix, float32, boolean, rows, rows, int32[::1])
-            kernel = kernels.elementwise_kernel(formula, True, False)
+            kernel = kernels.elementwise_kernel(row, valued, np.float32, True, False)
             ptx(kernel, matrix, matrix, matrix, matrix, float32, boolean, matrix, matrix, int32[::1])
     wide = float64[:, ::1]
-    ptx(cuda_scores.scores_kernel(False, False, True), rows, rows, rows, wide, boolean, float64[::1], int32[::1])
+    for row in (cuda_scores.log_loss, cuda_scores.squared_error):
+        kernel = kernels.elementwise_kernel(row, True, np.float64, False, True)
+        ptx(kernel, rows, rows, rows, wide, float64, boolean, float64[::1], float64[::1], int32[::1])
     kernel = cuda_scores.class_scores_kernel(True, True)
     ptx(kernel, rows, matrix, rows, float64[::1], float64, float64[::1], int32[::1])
     ptx(kernels.sum_kernel, rows, float64[::1])

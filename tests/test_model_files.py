@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -75,34 +76,34 @@ SCORE = """
 import json, sys
 import numpy as np, pandas as pd
 import boostfocal
-path, rows, out = sys.argv[1:]
-model = boostfocal.load(path)
-X = pd.read_pickle(rows)
-np.savez(out, margin=model.decision_function(X), proba=model.predict_proba(X), classes=model.classes_)
+X = pd.read_pickle("rows.pkl")
+for path in sys.argv[1:]:
+    model = boostfocal.load(path)
+    np.savez(path, margin=model.decision_function(X), proba=model.predict_proba(X), classes=model.classes_)
 print(json.dumps([name for name in sys.modules if name.split(".")[0] in ("numba", "llvmlite", "onnx")]))
 """
 
 
 @BOTH
-@pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize("stopped", [False, True], ids=["whole", "stopped"])
-def test_a_fresh_process_loads_the_file_and_scores_alike_without_a_compiler(
-    kind: type, n_classes: int, stopped: bool, tmp_path: Path
-) -> None:
-    model, X = trained(kind, n_classes, stopped, categories=not (kind is XGB and XGBOOST_3_1_0))
-    model.recalibrate(X[1500:], np.resize(model.classes_, 500), slope=False)
-    file = tmp_path / f"model{SUFFIX[kind]}"
-    model.save_model(file)
+def test_a_fresh_process_loads_files_and_scores_alike_without_a_compiler(kind: type, tmp_path: Path) -> None:
+    models = {}
+    for n_classes, stopped in product([2, 3], [False, True]):
+        model, X = trained(kind, n_classes, stopped, categories=not (kind is XGB and XGBOOST_3_1_0))
+        model.recalibrate(X[1500:], np.resize(model.classes_, 500), slope=False)
+        name = f"{n_classes}-{stopped}{SUFFIX[kind]}"
+        model.save_model(tmp_path / name)
+        models[name] = model
     X.to_pickle(tmp_path / "rows.pkl")
     (tmp_path / "score.py").write_text(SCORE)
-    command = [sys.executable, "score.py", str(file), "rows.pkl", "out.npz"]
+    command = [sys.executable, "score.py", *models]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == []
-    found = np.load(tmp_path / "out.npz")
-    np.testing.assert_allclose(found["margin"], model.decision_function(X), rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(found["proba"], model.predict_proba(X), rtol=1e-6, atol=1e-9)
-    np.testing.assert_array_equal(found["classes"], model.classes_)
+    for name, model in models.items():
+        found = np.load(tmp_path / f"{name}.npz")
+        np.testing.assert_allclose(found["margin"], model.decision_function(X), rtol=1e-6, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(found["proba"], model.predict_proba(X), rtol=1e-6, atol=1e-9, err_msg=name)
+        np.testing.assert_array_equal(found["classes"], model.classes_, name)
 
 
 @BOTH

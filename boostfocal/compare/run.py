@@ -1,7 +1,7 @@
 """The comparison: every contender on every split and engine, tuned on inner validation only."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -19,7 +19,7 @@ from .training import Data, Job, train
 
 ENGINES: tuple[Engine, ...] = ("xgboost", "lightgbm")
 
-ROWS_PER_PROCESS = 100_000  # above, an engine's own threads gain more than fits side by side
+ROWS_PER_PROCESS = 1_000_000  # above, memory for fits side by side may lack, and an engine's own threads take over
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,16 @@ def compare(
     engines: tuple[Engine, ...],
     options: Options,
     on_result: Callable[[Result], None] = lambda result: None,
+    contenders: Sequence[Contender] = CONTENDERS,
 ) -> list[Result]:
     """Run every contender; the results of whole splits are returned, in order.
 
     On KeyboardInterrupt what is running is dropped and what is finished is returned, which may be nothing.
     """
     data = Data(table.matrix(), table.labels, len(table.values), table.categorical)
-    contenders = [contender.for_classes(data.n_classes) for contender in CONTENDERS]
+    fitting = [contender.for_classes(data.n_classes) for contender in contenders]
     tasks = [
-        (number, engine, contender) for number in range(len(splits)) for engine in engines for contender in contenders
+        (number, engine, contender) for number in range(len(splits)) for engine in engines for contender in fitting
     ]
     cpus = joblib.cpu_count()
     side_by_side = table.labels.size <= ROWS_PER_PROCESS and options.device == "cpu"
@@ -85,14 +86,9 @@ def compare(
         for result in running:
             results.append(result)
             on_result(result)
-    whole = [
-        number
-        for number in range(len(splits))
-        if sum(result.split == number for result in results) == len(engines) * len(CONTENDERS)
-    ]
-    order = {
-        (engine, contender.name): i for i, (_, engine, contender) in enumerate(tasks[: len(engines) * len(CONTENDERS)])
-    }
+    in_split = len(engines) * len(fitting)
+    whole = [number for number in range(len(splits)) if sum(result.split == number for result in results) == in_split]
+    order = {(engine, contender.name): i for i, (_, engine, contender) in enumerate(tasks[:in_split])}
     kept = [result for result in results if result.split in whole]
     return sorted(kept, key=lambda result: (result.split, order[result.engine, result.contender]))
 

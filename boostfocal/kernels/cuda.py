@@ -95,13 +95,12 @@ def refused(value):
 
 
 @lru_cache
-def elementwise_kernel(formula: str, several: bool, weighted: bool) -> Any:
+def elementwise_kernel(row: Any, valued: bool, real: type, several: bool, weighted: bool) -> Any:
     """The kernel for rows of one label, or of several with `parameters` for each or for all.
 
-    It puts a 1 into `found` if it meets a value to refuse.
+    `row` is computed in `real`: one number if `valued`, else a gradient and a Hessian. The kernel puts a 1 into
+    `found` if it meets a value to refuse.
     """
-    row = formulas[formula]
-    valued = formula == "values"
 
     @cuda.jit
     def kernel(y, z, w, parameters, per_step, by_column, first, second, found):
@@ -109,13 +108,13 @@ def elementwise_kernel(formula: str, several: bool, weighted: bool) -> Any:
         for i in range(cuda.grid(1), z.size, cuda.gridsize(1)):
             if several:
                 r, c = (i % n, i // n) if by_column else (i // z.shape[1], i % z.shape[1])
-                label, margin = np.float32(y[r, c]), np.float32(z[r, c])
+                label, margin = real(y[r, c]), real(z[r, c])
                 j = c % parameters.shape[0]
             else:
                 r, j = i, 0
-                label, margin = np.float32(y[i]), np.float32(z[i])
+                label, margin = real(y[i]), real(z[i])
             weight0, weight1, gamma0, gamma1 = parameters[j, 0], parameters[j, 1], parameters[j, 2], parameters[j, 3]
-            weight = np.float32(w[r]) if weighted else ONE
+            weight = real(w[r]) if weighted else real(ONE)
             bad = not (label >= ZERO and label <= ONE and weight >= ZERO and weight <= LARGEST)
             if valued:
                 one = weight * row(label, margin, weight0, weight1, gamma0, gamma1)
@@ -278,7 +277,7 @@ def run(kernel: Any, n_threads: int, inputs: list[Any], scalars: tuple[Any, ...]
     return bool(found.copy_to_host()[0])
 
 
-def on_device(labels: Any, margins: Any, weights: Any) -> tuple[list[DeviceArray], Any]:
+def inputs_on_device(labels: Any, margins: Any, weights: Any) -> tuple[list[DeviceArray], Any]:
     """Labels, margins and weights on the device, and the memory order of results beside the margins."""
     y, z = moved(labels), moved(margins)
     by_column = z.ndim > 1 and z.is_f_contiguous() and not z.is_c_contiguous()
@@ -289,22 +288,25 @@ def gradient_hessian(
     labels: Any, margins: Any, weights: Any, parameters: tuple[RowParameters, ...], exact: bool, max_step: float
 ) -> tuple[DeviceArray, DeviceArray, bool]:
     """`elementwise.gradient_hessian` on the device, of arrays of which some are there already."""
-    inputs, order = on_device(labels, margins, weights)
+    inputs, order = inputs_on_device(labels, margins, weights)
     shape = inputs[1].shape
     gradient, hessian = (cuda.device_array(shape, np.float32, order=order) for _ in range(2))
-    formula = "gradient_exact" if exact else "gradient_expected"
-    kernel = elementwise_kernel(formula, len(shape) > 1, weights is not None)
+    row = formulas["gradient_exact" if exact else "gradient_expected"]
+    kernel = elementwise_kernel(row, False, np.float32, len(shape) > 1, weights is not None)
     scalars = cuda.to_device(np.array(parameters, np.float32)), np.float32(1 / max_step), order == "F"
     return gradient, hessian, run(kernel, math.prod(shape), inputs, scalars, [gradient, hessian])
 
 
-def losses(labels: Any, margins: Any, weights: Any, parameters: tuple[RowParameters, ...]) -> tuple[DeviceArray, bool]:
-    """`elementwise.losses` on the device."""
-    inputs, order = on_device(labels, margins, weights)
+def losses(
+    labels: Any, margins: Any, weights: Any, parameters: tuple[RowParameters, ...],
+    row: Any = formulas["values"], real: type = np.float32,
+) -> tuple[DeviceArray, bool]:  # fmt: skip
+    """`elementwise.losses` on the device, or another number of each element."""
+    inputs, order = inputs_on_device(labels, margins, weights)
     shape = inputs[1].shape
-    result = cuda.device_array(shape, np.float32, order=order)
-    kernel = elementwise_kernel("values", len(shape) > 1, weights is not None)
-    scalars = cuda.to_device(np.array(parameters, np.float32)), np.float32(0), order == "F"
+    result = cuda.device_array(shape, real, order=order)
+    kernel = elementwise_kernel(row, True, real, len(shape) > 1, weights is not None)
+    scalars = cuda.to_device(np.array(parameters, real)), real(0), order == "F"
     return result, run(kernel, math.prod(shape), inputs, scalars, [result, result])
 
 
@@ -313,7 +315,7 @@ def class_gradient_hessian(
     max_step: float,
 ) -> tuple[DeviceArray, DeviceArray, bool]:  # fmt: skip
     """`softmax.gradient_hessian` on the device, of arrays of which some are there already."""
-    inputs, order = on_device(labels, margins, sample_weight)
+    inputs, order = inputs_on_device(labels, margins, sample_weight)
     shape = inputs[1].shape
     gradient, hessian = (cuda.device_array(shape, np.float32, order=order) for _ in range(2))
     kernel = softmax_kernel("gradient_exact" if exact else "gradient_expected", sample_weight is not None)
@@ -325,7 +327,7 @@ def class_losses(
     labels: Any, margins: Any, sample_weight: Any, weights: NDArray[np.float64], gamma: float
 ) -> tuple[DeviceArray, bool]:
     """`softmax.losses` on the device."""
-    inputs, _ = on_device(labels, margins, sample_weight)
+    inputs, _ = inputs_on_device(labels, margins, sample_weight)
     result = cuda.device_array(inputs[1].shape[:1], np.float32)
     kernel = softmax_kernel("values", sample_weight is not None)
     scalars = cuda.to_device(weights.astype(np.float32)), np.float32(gamma), np.float32(0)

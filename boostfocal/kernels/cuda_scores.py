@@ -9,7 +9,7 @@ from numba import cuda
 from numpy.typing import NDArray
 
 from . import rows
-from .cuda import LARGEST, DeviceArray, absolute, inlined, maximum, minimum, on_device, run, scale, where
+from .cuda import LARGEST, DeviceArray, absolute, inlined, inputs_on_device, losses, maximum, minimum, run, scale, where
 from .rows import RowParameters
 
 LIMIT, SMALLEST = np.float64(1e300), np.finfo(np.float64).tiny
@@ -30,39 +30,20 @@ formulas = rows.bind(
 against_rest, log_odds, log_posterior = (formulas[name] for name in ("against_rest", "log_odds", "log_posterior"))
 
 
-@lru_cache
-def scores_kernel(brier: bool, several: bool, weighted: bool) -> Any:
-    """The kernel for log loss, or squared error, of the posterior of binary rows, as `elementwise_kernel`."""
+@inlined
+def log_loss(y, z, weight0, weight1, gamma0, gamma1):
+    """-y log eta - (1 - y) log(1 - eta), of the posterior eta."""
+    x = log_odds(minimum(maximum(z, -LIMIT), LIMIT), weight0, weight1, gamma0, gamma1)
+    return math.log1p(math.exp(-absolute(x))) + ((1.0 - y) * x if x > 0 else -y * x)
 
-    @cuda.jit
-    def kernel(y, z, w, parameters, by_column, result, found):
-        n = z.shape[0]
-        for i in range(cuda.grid(1), z.size, cuda.gridsize(1)):
-            if several:
-                r, c = (i % n, i // n) if by_column else (i // z.shape[1], i % z.shape[1])
-                label, margin = np.float64(y[r, c]), np.float64(z[r, c])
-                j = c % parameters.shape[0]
-            else:
-                r, j = i, 0
-                label, margin = np.float64(y[i]), np.float64(z[i])
-            weight = np.float64(w[r]) if weighted else 1.0
-            margin = minimum(maximum(margin, -LIMIT), LIMIT)
-            x = log_odds(margin, parameters[j, 0], parameters[j, 1], parameters[j, 2], parameters[j, 3])
-            e = math.exp(-absolute(x))
-            if brier:
-                error = (1.0 if x >= 0 else e) / (1.0 + e) - label
-                value = error * error
-            else:
-                far = (1.0 - label) * x if x > 0 else -label * x
-                value = math.log1p(e) + far
-            if several:
-                result[r, c] = weight * value
-            else:
-                result[i] = weight * value
-            if margin != margin or not (label >= 0 and label <= 1 and weight >= 0 and weight <= LARGEST):
-                found[0] = 1
 
-    return kernel
+@inlined
+def squared_error(y, z, weight0, weight1, gamma0, gamma1):
+    """(eta - y)²."""
+    x = log_odds(minimum(maximum(z, -LIMIT), LIMIT), weight0, weight1, gamma0, gamma1)
+    e = math.exp(-absolute(x))
+    error = (1.0 if x >= 0 else e) / (1.0 + e) - y
+    return error * error
 
 
 @lru_cache
@@ -121,19 +102,15 @@ def scores(
     brier: bool, labels: Any, margins: Any, weights: Any, parameters: tuple[RowParameters, ...]
 ) -> tuple[DeviceArray, bool]:
     """Weighted log loss or squared error of the posterior, of each element, and whether to look for a bad value."""
-    inputs, order = on_device(labels, margins, weights)
-    shape = inputs[1].shape
-    result = cuda.device_array(shape, np.float64, order=order)
-    scalars = cuda.to_device(np.array(parameters, np.float64)), order == "F"
-    kernel = scores_kernel(brier, len(shape) > 1, weights is not None)
-    return result, run(kernel, math.prod(shape), inputs, scalars, [result])
+    row = squared_error if brier else log_loss
+    return losses(labels, margins, weights, parameters, row, np.float64)
 
 
 def class_scores(
     brier: bool, labels: Any, margins: Any, sample_weight: Any, weights: NDArray[np.float64], gamma: float
 ) -> tuple[DeviceArray, bool]:
     """Weighted log loss or squared error of the posterior, of each row, and whether to look for a bad value."""
-    inputs, _ = on_device(labels, margins, sample_weight)
+    inputs, _ = inputs_on_device(labels, margins, sample_weight)
     result = cuda.device_array(inputs[1].shape[:1], np.float64)
     scalars = cuda.to_device(weights), np.float64(gamma)
     return result, run(

@@ -9,20 +9,23 @@ from numpy.typing import NDArray
 from . import lanes, threads
 from .lanes import ONE, Rows, bits, compiled, copy_to, in_halves, is_plain, join, order, suspect
 from .rows import RowParameters
+from .threads import FOUND, NEXT, finish, take
 
+PIECE = 16384  # rows that a thread takes at once, some 20 microseconds
 CHUNK = 65536  # rows that are copied to a buffer at once: it stays in the second-level cache
 BLOCK = 1024  # margins that the kernel makes float32 at once, in the first-level cache
 
-Kernel = Callable[..., bool]
+Kernel = Callable[..., None]
 
 
 @lru_cache(maxsize=512)  # a sweep over gammas must not compile twice
 def _kernel(formula: str, gammas: tuple[float, float] | None, weighted: bool, wide: bool = False) -> Kernel:
     """Compile the loop over rows; with `gammas`, which must be multiples of one half, as constants.
 
-    The loop returns True if it met a value to refuse: it gathers the sign bits of y, 1 - y and the
-    weight, and those of results that are not finite. `wide` takes float64 margins, and makes them
-    float32 a block at a time: converted in the loop itself, they would halve its lanes.
+    Every thread that calls it takes pieces of the rows until none is left. It tells if it met a value to refuse: it
+    gathers the sign bits of y, 1 - y and the weight, and those of results that are not finite. `wide` takes
+    float64 margins, and makes them float32 a block at a time: converted in the loop itself, they would halve
+    its lanes. The values' formula has no Hessian: `second` is not used.
     """
     row = lanes.formulas(halves=gammas is not None)[formula]
     constant = gammas is not None
@@ -31,7 +34,7 @@ def _kernel(formula: str, gammas: tuple[float, float] | None, weighted: bool, wi
     if formula == "values":
 
         @compiled
-        def block(y, z, w, weight0, weight1, gamma0, gamma1, out):
+        def block(y, z, w, weight0, weight1, gamma0, gamma1, per_step, first, second):
             if constant:
                 gamma0, gamma1 = constant0, constant1
             signs = np.int32(0)
@@ -40,24 +43,14 @@ def _kernel(formula: str, gammas: tuple[float, float] | None, weighted: bool, wi
                 if weighted:
                     value *= w[i]
                     signs = join(signs, bits(w[i]))
-                out[i] = value
+                first[i] = value
                 signs = join(signs, join(suspect(value), join(bits(y[i]), bits(ONE - y[i]))))
             return signs < 0
-
-        @compiled
-        def blocks(y, z, w, weight0, weight1, gamma0, gamma1, out):
-            margins = np.empty(BLOCK, np.float32)
-            suspicious = False
-            for start in range(0, z.size, BLOCK):
-                part = slice(start, min(start + BLOCK, z.size))
-                narrow = as_float32(z[part], margins)
-                suspicious |= block(y[part], narrow, w[part], weight0, weight1, gamma0, gamma1, out[part])
-            return suspicious
 
     else:
 
         @compiled
-        def block(y, z, w, weight0, weight1, gamma0, gamma1, per_step, gradient, hessian):
+        def block(y, z, w, weight0, weight1, gamma0, gamma1, per_step, first, second):
             if constant:
                 gamma0, gamma1 = constant0, constant1
             signs = np.int32(0)
@@ -67,28 +60,39 @@ def _kernel(formula: str, gammas: tuple[float, float] | None, weighted: bool, wi
                     slope *= w[i]
                     bend *= w[i]
                     signs = join(signs, bits(w[i]))
-                gradient[i] = slope
-                hessian[i] = bend
+                first[i] = slope
+                second[i] = bend
                 signs = join(signs, join(suspect(slope), join(bits(y[i]), bits(ONE - y[i]))))
             return signs < 0
 
-        @compiled
-        def blocks(y, z, w, weight0, weight1, gamma0, gamma1, per_step, gradient, hessian):
-            margins = np.empty(BLOCK, np.float32)
-            suspicious = False
-            for start in range(0, z.size, BLOCK):
-                part = slice(start, min(start + BLOCK, z.size))
-                narrow = as_float32(z[part], margins)
-                suspicious |= block(
-                    y[part], narrow, w[part], weight0, weight1, gamma0, gamma1, per_step, gradient[part], hessian[part]
-                )
-            return suspicious
+    narrowed, at_once = (_as_float32, BLOCK) if wide else (_as_they_are, PIECE)
 
-    return blocks if wide else block
+    @compiled
+    def pieces(progress, y, z, w, weight0, weight1, gamma0, gamma1, per_step, first, second):
+        buffer = np.empty(BLOCK, np.float32)
+        begin = take(progress, PIECE)
+        while begin < z.size:
+            end = min(begin + PIECE, z.size)
+            found = False
+            for start in range(begin, end, at_once):
+                part = slice(start, min(start + at_once, end))
+                found |= block(
+                    y[part], narrowed(z[part], buffer), w[part], weight0, weight1, gamma0, gamma1, per_step,
+                    first[part], second[part],
+                )  # fmt: skip
+            finish(progress, end - begin, found)
+            begin = take(progress, PIECE)
+
+    return pieces
 
 
 @compiled
-def as_float32(z, buffer):
+def _as_they_are(z, buffer):
+    return z
+
+
+@compiled
+def _as_float32(z, buffer):
     """The margins as the formulas take them; beyond float32 they become infinite, which is their limit."""
     narrow = buffer[: z.size]
     for i in range(z.size):
@@ -103,7 +107,7 @@ def _run(
     formula: str,
     inputs: tuple[Rows, Rows, Rows | None],
     parameters: tuple[RowParameters, ...],
-    more: tuple[float, ...],
+    per_step: float,
     n_out: int,
     in_engine: bool,
 ) -> tuple[list[NDArray[np.float32]], bool]:
@@ -120,10 +124,21 @@ def _run(
     n_rows, n_columns = z.shape
     wide = z.dtype == np.float64 and is_plain(z[:, 0], np.float64)
     kernels = [_kernel(formula, _constants(p), weights is not None, wide) for p in parameters]
-    scalars = [[np.float32(value) for value in (*p, *more)] for p in parameters]
+    scalars = [[np.float32(value) for value in (*p, per_step)] for p in parameters]
 
-    def new_worker() -> threads.Work:
+    plain = all(is_plain(array[:, 0], np.float32) for array in (y, *results)) and (
+        wide or is_plain(z[:, 0], np.float32)
+    )
+    plain = plain and (weights is None or is_plain(weights, np.float32))
+
+    def whole(progress: threads.Progress) -> None:
+        """Of one column that the kernel takes as it is."""
+        w = y[:1, 0] if weights is None else weights
+        kernels[0](progress, y[:, 0], z[:, 0], w, *scalars[0], results[0][:, 0], results[-1][:, 0])
+
+    def new_worker() -> Callable[[slice], bool]:
         buffers: dict[int, Rows] = {}
+        progress = threads.begin()
 
         def lane(rows: Rows, index: int, copy: bool) -> Rows:
             """The rows as the kernel takes them, if need be in a buffer."""
@@ -137,7 +152,7 @@ def _run(
             return buffer
 
         def work(part: slice) -> bool:
-            found = False
+            progress[FOUND] = 0
             shared = None if weights is None else lane(weights[part], 2, copy=True)
             for column in range(n_columns):
                 which = column if len(parameters) > 1 else 0
@@ -145,19 +160,17 @@ def _run(
                 views = [array[part, column] for array in results]
                 rows_out = [lane(view, 3 + i, copy=False) for i, view in enumerate(views)]
                 w = rows_in[0][:1] if shared is None else shared
-                found |= kernels[which](*rows_in, w, *scalars[which], *rows_out)
+                progress[NEXT] = 0
+                kernels[which](progress, *rows_in, w, *scalars[which], rows_out[0], rows_out[-1])
                 for view, row in zip(views, rows_out, strict=True):
                     if row is not view:
                         view[:] = row
-            return found
+            return bool(progress[FOUND])
 
         return work
 
-    n_threads = threads.count(z.size, in_engine)
-    direct = [y[:, 0], *(array[:, 0] for array in results), *([] if weights is None else [weights])]
-    plain = all(is_plain(array, np.float32) for array in direct) and is_plain(z[:, 0], np.float32, np.float64)
-    step = threads.piece(n_rows, n_threads) if plain else CHUNK
-    return out, threads.run(new_worker, n_rows, step, n_threads)
+    work = whole if plain and n_columns == 1 else threads.in_pieces(new_worker, n_rows, CHUNK)
+    return out, threads.run(work, n_rows, threads.count(z.size, in_engine))
 
 
 def _constants(parameters: RowParameters) -> tuple[float, float] | None:
@@ -193,7 +206,7 @@ def gradient_hessian(
     """
     formula = "gradient_exact" if exact else "gradient_expected"
     inputs = (labels, margins, weights)
-    (gradient, hessian), found = _run(formula, inputs, parameters, (1 / max_step,), 2, in_engine)
+    (gradient, hessian), found = _run(formula, inputs, parameters, 1 / max_step, 2, in_engine)
     return gradient, hessian, found
 
 
@@ -201,5 +214,5 @@ def losses(
     labels: Rows, margins: Rows, weights: Rows | None, parameters: tuple[RowParameters, ...]
 ) -> tuple[NDArray[np.float32], bool]:
     """Weighted loss of each element, and whether to look for a bad value."""
-    (values,), found = _run("values", (labels, margins, weights), parameters, (), 1, in_engine=False)
+    (values,), found = _run("values", (labels, margins, weights), parameters, 0.0, 1, in_engine=False)
     return values, found

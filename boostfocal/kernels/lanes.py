@@ -5,6 +5,7 @@ Nothing is cached on disk: compiling takes about half a second per process and k
 where no directory is writable.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -142,6 +143,7 @@ def in_halves(gamma: float) -> bool:
     return gamma < 8 and (2 * gamma).is_integer()
 
 
+@lru_cache  # what kernels share is compiled once
 def formulas(halves: bool) -> dict[str, Any]:
     """The row formulas on lanes, by name; with `halves` gamma must be a compiled constant that is `in_halves`."""
     primitives = {

@@ -34,14 +34,15 @@ from .lanes import (
     suspect,
     where,
 )
+from .threads import finish, take
 
 BLOCK = 256  # rows
 QUARTER = np.float32(LARGEST / 4)
-PIECE = 65536  # elements that are copied at once where the kernel cannot take them as they are
+PIECE = 65536  # elements that a thread takes at once
 
 # fields of the rows' buffer, and of a class's
-LABEL, WEIGHT, TOP, OTHERS, THIRDS, INVERSE, LOG_TOTAL, OWN_SHIFT, OWN_E, OWN_WEIGHT, PULL, CURVE, RATIO = (
-    BLOCK * i for i in range(13)
+LABEL, WEIGHT, TOP, OTHERS, THIRDS, INVERSE, LOG_TOTAL, OWN_SHIFT, OWN_E, OWN_WEIGHT, PULL, CURVE, RATIO, PER_OTHERS = (
+    BLOCK * i for i in range(14)
 )
 PACE_TOP, SURPLUS_TOP, TOTAL, SURPLUS_SUM = OWN_SHIFT, OWN_E, OWN_WEIGHT, THIRDS  # when those are done with
 SHIFT, E, CLASS_CURVE, ETA, SURPLUS = (BLOCK * i for i in range(5))
@@ -49,7 +50,7 @@ GRADIENT, HESSIAN = SHIFT, CLASS_CURVE  # likewise
 
 COMPILED = (0.0, 1.0, 2.0)  # gammas that get a kernel of their own: it takes two seconds to make and saves a sixth
 
-Kernel = Callable[..., bool]
+Kernel = Callable[..., None]
 
 
 @inlined
@@ -120,9 +121,11 @@ def _kernel(formula: str, gamma: float | None) -> Kernel:
                 c[E + i] = e
                 other = where(row[TOP + i] == number, ZERO, e)
                 row[OTHERS + i] += other
-                row[THIRDS + i] += where(row[LABEL + i] == number, ZERO, other)
+                if not expected:
+                    row[THIRDS + i] += where(row[LABEL + i] == number, ZERO, other)
         for i in range(BLOCK):
             row[INVERSE + i] = ONE / (ONE + row[OTHERS + i])
+            row[PER_OTHERS + i] = ONE / maximum(row[OTHERS + i], TINY)
             row[LOG_TOTAL + i] = log_total(row[OTHERS + i])
 
         # the true class
@@ -151,7 +154,7 @@ def _kernel(formula: str, gamma: float | None) -> Kernel:
         if valued:
             return signs
 
-        # the posterior, and the Hessian expected under it
+        # the posterior; the gradient, and the Hessian expected under it
         if expected:
             for k in range(n_classes):
                 c, number, weight = classes[k], np.float32(k), weights[k]
@@ -189,13 +192,21 @@ def _kernel(formula: str, gamma: float | None) -> Kernel:
                     is_top = row[TOP + i] == number
                     e, others = c[E + i], row[OTHERS + i]
                     q = where(is_top, others, ONE + (others - e)) * row[INVERSE + i]
-                    r = where(is_top, ZERO, e / maximum(others, TINY))
-                    c[HESSIAN + i] = row[TOTAL + i] * expected_hessian(
+                    r = where(is_top, ZERO, e * row[PER_OTHERS + i])
+                    hessian = row[TOTAL + i] * expected_hessian(
                         e * row[INVERSE + i], q, r, c[ETA + i], c[CLASS_CURVE + i], row[PACE_TOP + i],
                         row[SURPLUS_SUM + i] - c[SURPLUS + i], row[SURPLUS_TOP + i],
                     )  # fmt: skip
+                    gradient = row[PULL + i] * where(row[LABEL + i] == number, -ONE, e * row[RATIO + i])
+                    hessian = maximum(hessian, abs(gradient) * per_step)
+                    gradient *= row[WEIGHT + i]
+                    hessian *= row[WEIGHT + i]
+                    c[GRADIENT + i] = gradient
+                    c[HESSIAN + i] = hessian
+                    signs = join(signs, join(suspect(gradient), suspect(hessian)))
+            return signs
 
-        # the gradient, and the Hessian: the exact one, or bounded below what is there
+        # the gradient and the exact Hessian
         for k in range(n_classes):
             c, number = classes[k], np.float32(k)
             for i in range(BLOCK):
@@ -204,42 +215,43 @@ def _kernel(formula: str, gamma: float | None) -> Kernel:
                 # of the largest margin's class 1 - r would cancel, where another is the true one
                 cancels, thirds = (top == number) & (top != row[LABEL + i]), row[THIRDS + i] * row[RATIO + i]
                 gradient, hessian = other_derivatives(pull, curve, r, where(cancels, thirds, ONE - r))
-                gradient = where(own, -pull, gradient)
-                bounded = maximum(c[HESSIAN + i], abs(gradient) * per_step)
-                hessian = bounded if expected else where(own, curve, hessian)
-                gradient *= row[WEIGHT + i]
-                hessian *= row[WEIGHT + i]
+                gradient = where(own, -pull, gradient) * row[WEIGHT + i]
+                hessian = where(own, curve, hessian) * row[WEIGHT + i]
                 c[GRADIENT + i] = gradient
                 c[HESSIAN + i] = hessian
                 signs = join(signs, join(suspect(gradient), suspect(hessian)))
         return signs
 
     @compiled
-    def blocks(y, z, z_start, w, weights, gamma, per_step, first, second, out_start):
+    def pieces(progress, step, y, z, z_start, w, weights, gamma, per_step, first, second, out_start):
         n, n_classes = y.size, weights.size
         margins, peak = np.zeros((n_classes, BLOCK), z.dtype), np.empty(BLOCK, z.dtype)
         # zeros, and weights of one: what the last block may have too many are rows to accept
-        classes, row = np.zeros((n_classes, 5 * BLOCK), np.float32), np.zeros(13 * BLOCK, np.float32)
+        classes, row = np.zeros((n_classes, 5 * BLOCK), np.float32), np.zeros(14 * BLOCK, np.float32)
         for i in range(BLOCK):
             row[WEIGHT + i] = ONE
-        signs = np.int32(0)
-        for start in range(0, n, BLOCK):
-            stop = min(start + BLOCK, n)
-            signs = join(signs, load(z, z_start + start, z_start + stop, margins, peak, classes, row))
-            move(y[start:stop], row[LABEL:])
-            if w.size == n:
-                move(w[start:stop], row[WEIGHT:])
-            signs = join(signs, block(classes, row, weights, gamma, per_step))
-            if valued:
-                move(row[CURVE : CURVE + stop - start], first[out_start + start :])
-            else:
-                for k in range(n_classes):
-                    c = classes[k]
-                    move(c[GRADIENT : GRADIENT + stop - start], first[out_start + start :, k])
-                    move(c[HESSIAN : HESSIAN + stop - start], second[out_start + start :, k])
-        return signs < 0
+        begin = take(progress, step)
+        while begin < n:
+            end = min(begin + step, n)
+            signs = np.int32(0)
+            for start in range(begin, end, BLOCK):
+                stop = min(start + BLOCK, end)
+                signs = join(signs, load(z, z_start + start, z_start + stop, margins, peak, classes, row))
+                move(y[start:stop], row[LABEL:])
+                if w.size == n:
+                    move(w[start:stop], row[WEIGHT:])
+                signs = join(signs, block(classes, row, weights, gamma, per_step))
+                if valued:
+                    move(row[CURVE : CURVE + stop - start], first[out_start + start :])
+                else:
+                    for k in range(n_classes):
+                        c = classes[k]
+                        move(c[GRADIENT : GRADIENT + stop - start], first[out_start + start :, k])
+                        move(c[HESSIAN : HESSIAN + stop - start], second[out_start + start :, k])
+            finish(progress, end - begin, signs < 0)
+            begin = take(progress, step)
 
-    return blocks
+    return pieces
 
 
 def _run(
@@ -260,23 +272,30 @@ def _run(
     scalars = np.float32(gamma), np.float32(1 / max_step)
     margin_type = np.float64 if wide else np.float32
 
+    n_threads = threads.count(margins.size, in_engine)
+    step = max(BLOCK, PIECE // n_classes // BLOCK * BLOCK)
+
+    def whole(progress: threads.Progress) -> None:
+        w = labels[:0] if sample_weight is None else sample_weight
+        kernel(progress, step, labels, margins, 0, w, class_weights, *scalars, out[0], out[-1], 0)
+
     def column(rows: Rows, part: slice) -> Rows:
         return rows[part] if is_plain(rows, np.float32) else _copied(rows[part], np.float32)
 
-    def work(part: slice) -> bool:
+    def piece(part: slice) -> bool:
+        progress = threads.begin()
         y = column(labels, part)
         w = y[:0] if sample_weight is None else column(sample_weight, part)
         if is_plain(margins, margin_type):
             z, z_start = margins, part.start
         else:
             z, z_start = _copied(margins[part], margin_type, order(margins)), 0
-        return kernel(y, z, z_start, w, class_weights, *scalars, out[0], out[-1], part.start)
+        kernel(progress, step, y, z, z_start, w, class_weights, *scalars, out[0], out[-1], part.start)
+        return bool(progress[threads.FOUND])
 
     plain = is_plain(labels, np.float32) and is_plain(margins, margin_type)
     plain = plain and (sample_weight is None or is_plain(sample_weight, np.float32))
-    n_threads = threads.count(margins.size, in_engine)
-    step = threads.piece(n, n_threads) if plain else max(1, PIECE // n_classes)
-    return threads.run(lambda: work, n, step, n_threads)
+    return threads.run(whole if plain else threads.in_pieces(lambda: piece, n, step), n, n_threads)
 
 
 def _copied(rows: Rows, dtype: type[np.floating[Any]], layout: Any = "C") -> Rows:

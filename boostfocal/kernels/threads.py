@@ -1,19 +1,37 @@
-"""How rows are shared among threads: few helpers, taken from a pool, and none for small inputs."""
+"""How rows are shared among threads: few helpers, taken from a pool, and none for small inputs.
+
+All threads of a call take pieces of its rows from one counter until none is left, inside compiled code, so that
+none waits for Python's lock: a helper that wakes up late takes fewer pieces.
+"""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import Any
 
+import numpy as np
 from joblib import cpu_count
+from numba import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
 
-PER_THREAD = 100_000  # elements; below, handing rows to another thread costs more than it saves
+from .lanes import compiled
+
+PER_THREAD = 100_000  # elements; below, waking another thread costs more than it saves
 
 # An engine's own workers spin for some milliseconds after each of their tasks: a helper that wants their
 # CPU is slower than none. See benchmarks/training.py.
 PER_THREAD_IN_ENGINE = 4_000_000
 
-Work = Callable[[slice], bool]
+SPINS = 20_000  # looks at the counter, a fraction of a millisecond: sleeping and waking up takes as long
+
+Progress = NDArray[np.int64]
+"""What the threads of a call share: the next row to take, the rows that are done, and whether a bad value was met."""
+
+NEXT, DONE, FOUND = 0, 8, 16  # each in a cache line of its own
+
+Work = Callable[[Progress], Any]
 
 
 def count(n_elements: int, in_engine: bool = False) -> int:
@@ -36,27 +54,69 @@ def _pool(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(1, cpus() - 1), thread_name_prefix="boostfocal")
 
 
-def run(new_worker: Callable[[], Work], n_rows: int, step: int, threads: int) -> bool:
-    """Call workers, one a thread, on pieces of `step` rows as they get done. True if any call returned True."""
-    starts: Iterator[int] = iter(range(0, n_rows, step))  # shared: taking the next start is atomic
+def run(work: Work, n_rows: int, threads: int) -> bool:
+    """Call `work`, in each thread, which takes rows until all are taken. True if a bad value was met."""
+    progress = begin()
+    helping = [_pool(os.getpid()).submit(work, progress) for _ in range(threads - 1)]
+    work(progress)
+    if not all_done(progress, n_rows, SPINS):
+        for future in helping:
+            if not future.cancel():
+                future.result()
+    for future in helping:  # one that has not begun, as other callers keep the pool busy, has nothing left to do
+        future.cancel()
+    return bool(progress[FOUND])
 
-    def work() -> bool:
+
+def in_pieces(new_worker: Callable[[], Callable[[slice], bool]], n_rows: int, step: int) -> Work:
+    """`run`'s work where pieces of rows are handed out in Python, to a worker of each thread's own."""
+
+    def work(progress: Progress) -> None:
         worker = new_worker()
-        found = False
-        for start in starts:
-            found |= worker(slice(start, min(start + step, n_rows)))
-        return found
+        while (start := take(progress, step)) < n_rows:
+            stop = min(start + step, n_rows)
+            finish(progress, stop - start, worker(slice(start, stop)))
 
-    if threads == 1:
-        return work()
-    helping = [_pool(os.getpid()).submit(work) for _ in range(threads - 1)]
-    found = work()
-    for future in helping:
-        if not future.cancel():  # one that has not begun, as other callers keep the pool busy, has nothing left to do
-            found |= future.result()
-    return found
+    return work
 
 
-def piece(n_rows: int, threads: int) -> int:
-    """Rows in few large pieces: two a thread, so that one that is held up takes fewer."""
-    return -(-n_rows // (2 * threads if threads > 1 else 1))
+def begin() -> Progress:
+    return np.zeros(FOUND + 1, np.int64)
+
+
+# --- compiled, for kernels to call ---------------------------------------------------------------
+
+
+def _add(context: Any, array: Any, index: Any, value: Any) -> Any:
+    """Add to an element in one step that no other thread can come between. Returns what it was before."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = target.make_array(signature.args[0])(target, builder, arguments[0]).data
+        return builder.atomic_rmw("add", builder.gep(data, [arguments[1]]), arguments[2], "seq_cst")
+
+    return types.int64(array, types.intp, types.int64), generate
+
+
+_fetch_add: Any = intrinsic(_add)
+
+
+@compiled
+def take(progress: Progress, step: int) -> int:
+    """The first of `step` rows that no thread has taken yet; past the end if there are none."""
+    return _fetch_add(progress, NEXT, step)
+
+
+@compiled
+def finish(progress: Progress, n_rows: int, found: bool) -> None:
+    if found:
+        progress[FOUND] = 1
+    _fetch_add(progress, DONE, n_rows)
+
+
+@compiled
+def all_done(progress: Progress, n_rows: int, spins: int) -> bool:
+    """Whether all rows are done, looking at most so often."""
+    looks = 0
+    while looks < spins and _fetch_add(progress, DONE, 0) < n_rows:
+        looks += 1
+    return looks < spins
