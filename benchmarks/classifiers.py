@@ -86,7 +86,7 @@ def judge(report: Report, loads: Iterable[Loader], folds: int) -> None:
     settings: list[Any] = [None, DEFAULT, {"focal_gamma": 0}, DEFAULT | {"focal_alpha": 0.03}]
     small: list[Any] = [SMALL, *(SMALL | DEFAULT | {"focal_alpha": alpha} for alpha in WEIGHTS)]
     found = run(loads, settings + small, folds)
-    losses, precisions, rates, worse, furthest = [], [], [], 0, 0.0
+    losses, precisions, rates, times, worse, furthest = [], [], [], [], 0, 0.0
     for (name, engine), by_fold in found.items():
 
         def of(setting: int, figure: str, by_fold: Any = by_fold) -> Any:
@@ -104,6 +104,7 @@ def judge(report: Report, loads: Iterable[Loader], folds: int) -> None:
         def mean(setting: int, figure: str, of: Any = of) -> float:
             return float(of(setting, figure).mean())
 
+        times.append(mean(default, "log_loss") / mean(parent, "log_loss"))
         losses.append((
             about, mean(parent, "log_loss"), mean(default, "log_loss"), beside, mean(gamma_0, "log_loss"),
             mean(default, "sigmoid"), mean(rare, "log_loss"), mean(rare, "sigmoid"),
@@ -126,6 +127,8 @@ def judge(report: Report, loads: Iterable[Loader], folds: int) -> None:
     columns = ("mean probability − rate", "large parent", "parent", *names)
     title = "In standard errors of the test fold's rate, of small models (depth 3, rate 0.05), by focal_alpha"
     report.table(title, columns, rates, 2)
+    report.value("log loss of the default, times the parent's: least", min(times))
+    report.value("log loss of the default, times the parent's: most", max(times))
     report.target("tables and engines where log loss is worse beyond its interval", worse, high=0, timing=False)
     report.target("furthest from the rate, in its standard errors", furthest, high=1, timing=False)
 

@@ -7,15 +7,14 @@ own time is that of its bytes at the bandwidth they move at. Bandwidths are the 
     python benchmarks/traffic.py [--features 30] [--depth 6]
 """
 
-import argparse
+import sys
 from dataclasses import dataclass
 
-from rich.console import Console
-from rich.table import Table
+from _measure import Report, parser
 
 REACHED = 0.25  # share of the bandwidth that building histograms reaches
 LINK_REACHED = 0.8  # and copies between host and device
-HOST_KERNEL = 1.2  # ns a row and thread of `benchmarks/kernel.py`
+HOST_KERNEL = 1.2  # ns a row and thread of `benchmarks/kernels.py`
 ONE_THREAD = 8_000_000  # rows below which a call by an engine stays on one thread
 
 
@@ -36,7 +35,7 @@ H100 = Machine("H100, PCIe 5", 16, 300, 3350, 64, 12)
 
 @dataclass(frozen=True)
 class Path:
-    """Bytes of a row in a round. The engine's own copies of gradients are in it, its copies of labels, too."""
+    """Bytes of a row in a round. The engine's own copies of gradients are in it."""
 
     name: str
     host: int
@@ -45,12 +44,12 @@ class Path:
     computed_on_host: bool
 
 
-# margin 4 and label 4 are read, gradient and Hessian 8 written; XGBoost copies labels (8) and gradients (8 + 8)
-XGBOOST_CPU = Path("XGBoost, CPU", 16 + 8 + 16, 0, 0, True)
+# margin 4 and label 4 are read, gradient and Hessian 8 written; XGBoost copies them (8 + 8)
+XGBOOST_CPU = Path("XGBoost, CPU", 16 + 16, 0, 0, True)
 # float64 margins 8, label 4, results 8; LightGBM copies them (8 + 8)
 LIGHTGBM_CPU = Path("LightGBM, CPU", 20 + 16, 0, 0, True)
 # XGBoost hands margins to the host (4), gradients go to the device (8)
-HOST = Path("XGBoost, CUDA, host objective", 16 + 8 + 12, 4 + 8 + 16, 12, True)
+HOST = Path("XGBoost, CUDA, host objective", 16 + 12, 4 + 8 + 16, 12, True)
 # labels are on the device; margins come to the host and go back, since XGBoost has no other way to give them
 DEVICE = Path("XGBoost, CUDA, device objective", 8, 4 + 4 + 16 + 16, 8, False)
 
@@ -86,29 +85,36 @@ def network_seconds(machines: int, machine: Machine, features: int, depth: int) 
     return latency, histograms + depth * latency
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--features", type=int, default=30)
-    parser.add_argument("--depth", type=int, default=6)
-    parser.add_argument("--quick", action="store_true", help="the same: there is nothing to measure")
-    options = parser.parse_args()
-    table = Table("rows", "path", "machine", "bytes a row", "objective", "tree", "metric", "share", "limited by")
-    for rows, machines in FLEET:
-        for machine, path in PATHS:
+def main() -> int:
+    arguments = parser(__doc__)
+    arguments.add_argument("--features", type=int, default=30)
+    arguments.add_argument("--depth", type=int, default=6)
+    options = arguments.parse_args()
+    report = Report("traffic", options)
+    lines, shares = [], []
+    for machine, path in PATHS:
+        shared: list[float] = []
+        for rows, machines in FLEET:
             own = rows / machines
             parts = objective_seconds(own, machine, path)
             metric, histograms = network_seconds(machines, machine, options.features, options.depth)
             tree = tree_seconds(own, machine, options.features, options.depth) + histograms
             objective = sum(parts.values())
-            table.add_row(
-                f"{rows:.0e}", path.name, (f"{machines} x " if machines > 1 else "") + machine.name,
-                f"{path.host} host, {path.device} device, {path.link} link",
-                f"{objective * 1e3:.3g} ms", f"{tree * 1e3:.3g} ms", f"{metric * 1e3:.2g} ms" if metric else "-",
-                f"{(objective + metric) / (objective + metric + tree):.0%}", max(parts, key=lambda name: parts[name]),
-            )  # fmt: skip
-    Console(width=170).print(table)
-    print(f"{options.features} features, depth {options.depth}; on paper, see the docstring for what is assumed")
+            shared.append((objective + metric) / (objective + metric + tree))
+            where = (f"{machines} x " if machines > 1 else "") + machine.name
+            limit = max(parts, key=lambda name: parts[name])
+            lines.append((path.name, where, rows, objective * 1e3, tree * 1e3, metric * 1e3, shared[-1], limit))
+        shares.append((path.name, machine.name, *shared))
+    bytes_moved = list(dict.fromkeys((path.name, path.host, path.link, path.device) for _, path in PATHS))
+    columns: tuple[str, ...] = ("path", "host memory", "between host and device", "device memory")
+    report.table("Bytes a row and round", columns, bytes_moved)
+    columns = ("path", "machine", "rows", "objective, ms", "tree, ms", "metric, ms", "share", "limited by")
+    report.table("A round", columns, lines, text="{:.3g}")
+    sizes = [f"{rows:,} rows" + f" on {machines} machines" * (machines > 1) for rows, machines in FLEET]
+    report.table("The objective's share of a round", ("path", "machine", *sizes), shares, text="{:.0%}")
+    report.note(f"{options.features} features, depth {options.depth}; on paper, nothing is measured")
+    return report.finish()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
