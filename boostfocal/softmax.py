@@ -102,13 +102,16 @@ class SoftmaxFocalLoss(Objective):
         ----------
         y : array_like of shape (n,)
             Classes 0, ..., K - 1; also a Dask array or Series, which is counted where it is.
+        gamma : float, default 2.0
+            As for the class.
         n_classes : int, optional
             K; by default one more than the largest label.
         beta : float or None, default None
             In [0, 1): count with the effective number of samples, as in `FocalLoss.balanced`.
         sample_weight : array_like of shape (n,), optional
             A row counts as its weight.
-        gamma, hessian, max_step
+        hessian : {"expected", "exact"}, default "expected"
+        max_step : float, default 10.0
             As for the class.
 
         Raises

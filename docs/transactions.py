@@ -1,6 +1,6 @@
 """From raw card transactions to alerts: features, training, probabilities, decisions, a served model.
 
-    pip install 'boostfocal[lightgbm,onnx]' pandas onnxruntime
+    pip install '.[lightgbm,onnx]' pandas onnxruntime
     python docs/transactions.py
 
 The table is made up here, so that the script runs anywhere: put your own in `transactions`.
@@ -26,7 +26,7 @@ INVESTIGATION = 8.0  # cost of an alert, in the currency of the amounts
 
 
 def transactions(n: int, seed: int = 0) -> pd.DataFrame:
-    """Two months of raw rows in the order of time, 0.7 % of them fraud."""
+    """Two months of raw rows in the order of time, 0.3 % of them fraud."""
     rng = np.random.default_rng(seed)
     card = rng.integers(0, n // 60, n)
     habit = rng.lognormal(3, 0.6, n // 60)

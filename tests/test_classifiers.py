@@ -740,6 +740,10 @@ def test_what_is_of_two_classes_is_refused_for_more(kind: type, parameters: Any,
     [
         ({"base_score": 0.5}, "base_score must be left out"),
         ({"multi_strategy": "multi_output_tree"}, "multi_strategy must be"),
+        (
+            {"class_weight": "balanced"},
+            "class_weight is no parameter of XGBoost, give it as focal_alpha, got 'balanced'",
+        ),
     ],
 )
 def test_what_xgboost_cannot_combine_is_refused(parameters: Any, message: str, rows: Any) -> None:

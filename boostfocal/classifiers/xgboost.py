@@ -33,8 +33,9 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
 
     It takes every parameter of `XGBClassifier` but `objective` and `base_score`, which it sets itself, and
     is used in the same way. Two classes are trained with `FocalLoss`, more with `SoftmaxFocalLoss`.
-    `predict_proba` is the class posterior, which undoes alpha; `predict` its most probable class;
-    `decision_function` the margin.
+    `predict_proba` is the class posterior, which undoes alpha; `predict` its most probable class, or with
+    `scale_pos_weight` that of least expected cost; `decision_function` the margin. Classes are sorted; of two
+    the second is the positive one.
 
     Parameters
     ----------
@@ -237,6 +238,8 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
                 f"base_score must be left out, the optimal starting margin is set by itself, got {self.base_score!r}; "
                 "for another one give base_margin to fit and predict"
             )
+        if (weight := getattr(self, "kwargs", {}).get("class_weight")) is not None:
+            raise ValueError(f"class_weight is no parameter of XGBoost, give it as focal_alpha, got {weight!r}")
         if self.multi_strategy == "multi_output_tree":
             raise ValueError('multi_strategy must be "one_output_per_tree" for classes')
 
@@ -294,7 +297,10 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         base_margin: ArrayLike | None = None,
         iteration_range: tuple[int, int] | None = None,
     ) -> NDArray[Any]:
-        """The most probable class of each row; with `output_margin` the margins."""
+        """The most probable class of each row, with `scale_pos_weight` as a cost that of least expected cost.
+
+        With `output_margin` the margins.
+        """
         margin = self._margin(
             X, validate_features=validate_features, base_margin=base_margin, iteration_range=iteration_range
         )
