@@ -1,5 +1,6 @@
 """Pictures of the benchmarks' results: each draws from the results' files and returns its figure."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -30,14 +31,13 @@ def speed(ax: Axes) -> None:
     only64 = {name.partition(", float64")[0]: ns for name, ns in wanted.items() if "float64" in name}
     times = only64 | float32
     bars(ax, times, "{:.1f}", log=True)
-    ax.set_title("Gradient and Hessian, ns a row", loc="left", fontsize=10)
+    ax.set_title("Gradient and Hessian, ns a row (log scale)", loc="left", fontsize=10)
 
 
 def failures(ax: Axes) -> None:
     """Share of runs that fail to learn, begun at the base rate."""
     found = rows("robustness", "Share that fails, by starting margin")
-    shares = {row["objective"].replace("boostfocal, ", "") + " Hessian" * row["objective"].startswith("boostfocal"):
-              100 * row["base rate"] for row in found}  # fmt: skip
+    shares = {re.sub("boostfocal, ([a-z]+)", r"\1 Hessian", row["objective"]): 100 * row["base rate"] for row in found}
     bars(ax, shares, "{:.0f} %", ours="expected Hessian")
     ax.set_title("Runs that fail, begun at the base rate", loc="left", fontsize=10)
 
