@@ -8,6 +8,7 @@ float64 from LightGBM. Rows alternate between the labels.
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,9 @@ def methods(gamma: float) -> list[tuple[str, str, Rows, str]]:
             found.append((f"boostfocal, {kind} Hessian", dtype, ours.gradient_hessian, kind))
     for name, package in installed().items():
         for engine in package.engines:
-            rows = lambda y, z, package=package: package.rows(y, z, gamma)  # noqa: E731
-            found.append((name, np.dtype(TYPES[engine]).name, rows, "exact"))
-    found.append(("the formula in NumPy", "float64", lambda y, z: formula_in_numpy(y, z, gamma), "exact"))
-    found.append(("numerical differentiation", "float64", lambda y, z: numerical_differentiation(y, z, gamma), "exact"))
+            found.append((name, np.dtype(TYPES[engine]).name, partial(package.rows, gamma=gamma), "exact"))
+    found.append(("the formula in NumPy", "float64", partial(formula_in_numpy, gamma=gamma), "exact"))
+    found.append(("numerical differentiation", "float64", partial(numerical_differentiation, gamma=gamma), "exact"))
     return found
 
 

@@ -104,6 +104,14 @@ def everyone(rows: Rows) -> dict[str, Call]:
     return {name: with_threads(1, quiet(call)) for name, call in calls.items()}
 
 
+def beside_everyone(report: Report, rows: Rows, repeats: int, title: str) -> dict[str, Seconds]:
+    seconds = report.alternate(everyone(rows), repeats)
+    ours = seconds["boostfocal"]
+    lines = [(name, 1e9 * float(np.median(s)) / rows.n, ratio(s, ours)) for name, s in seconds.items()]
+    report.table(title, ("code", "ns a row", "times ours"), lines, 2)
+    return seconds
+
+
 def fastest_package(seconds: dict[str, Seconds]) -> tuple[str, float]:
     """The name, and how many times as long as ours it takes; no name if none is installed."""
     theirs = {
@@ -118,10 +126,8 @@ def binary(report: Report, n: int, repeats: int) -> None:
     begin = time.perf_counter()
     FocalLoss().gradient_hessian(rows.y, rows.z)
     report.value("seconds of the first call, with imports and compiling", time.perf_counter() - begin, "{:.2f}")
-    seconds = report.alternate(everyone(rows), repeats)
+    seconds = beside_everyone(report, rows, repeats, "Binary, gamma 2, a million rows, one thread")
     ours = seconds["boostfocal"]
-    lines = [(name, 1e9 * float(np.median(s)) / n, ratio(s, ours)) for name, s in seconds.items()]
-    report.table("Binary, gamma 2, a million rows, one thread", ("code", "ns a row", "times ours"), lines, 2)
     report.target("times as fast as careful NumPy", ratio(seconds["NumPy with care, float32"], ours), low=6)
     report.target("times as fast as scikit-learn's log loss", ratio(seconds["scikit-learn, log loss"], ours), low=2.5)
     nearest, times = fastest_package(seconds)
@@ -144,17 +150,13 @@ def with_memory_kept(report: Report, n: int, repeats: int) -> None:
     trim, mmap = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
     mallopt(mmap, 2**30)
     mallopt(trim, 2**31 - 1)
-    seconds = report.alternate(everyone(Rows(n)), repeats)
-    ours = seconds["boostfocal"]
-    lines = [(name, 1e9 * float(np.median(s)) / n, ratio(s, ours)) for name, s in seconds.items()]
     title = "Binary, gamma 2, a million rows, one thread, freed memory kept"
-    report.table(title, ("code", "ns a row", "times ours"), lines, 2)
+    seconds = beside_everyone(report, Rows(n), repeats, title)
+    careful = ratio(seconds["NumPy with care, float32"], seconds["boostfocal"])
+    report.value("times as fast as careful NumPy, freed memory kept", careful)
     nearest, times = fastest_package(seconds)
     if nearest:
         report.value("times as fast as the fastest package, freed memory kept", times)
-        report.value(
-            "times as fast as careful NumPy, freed memory kept", ratio(seconds["NumPy with care, float32"], ours)
-        )
 
 
 def repeated(call: Call, times: int) -> Call:
