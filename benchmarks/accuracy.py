@@ -38,8 +38,8 @@ def methods(gamma: float) -> list[tuple[str, str, Rows, str]]:
             ours = FocalLoss(gamma, hessian=kind, max_step=np.inf)
             found.append((f"boostfocal, {kind} Hessian", dtype, ours.gradient_hessian, kind))
     for name, package in installed().items():
-        for engine in package.engines:
-            found.append((name, np.dtype(TYPES[engine]).name, partial(package.rows, gamma=gamma), "exact"))
+        rows = partial(package.rows, gamma=gamma)
+        found += [(name, np.dtype(TYPES[engine]).name, rows, "exact") for engine in package.engines]
     found.append(("the formula in NumPy", "float64", partial(formula_in_numpy, gamma=gamma), "exact"))
     found.append(("numerical differentiation", "float64", partial(numerical_differentiation, gamma=gamma), "exact"))
     return found
