@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import lanes, threads
-from .lanes import ONE, Rows, bits, compiled, copy_to, in_halves, is_plain, join, order, suspect
+from .lanes import ONE, Rows, bits, compiled, copy_to, in_halves, inner, is_plain, join, order, suspect
 from .rows import RowParameters
 from .threads import FOUND, NEXT, finish, take
 
@@ -33,7 +33,7 @@ def _kernel(formula: str, gammas: tuple[float, float] | None, weighted: bool, wi
 
     if formula == "values":
 
-        @compiled
+        @inner
         def block(y, z, w, weight0, weight1, gamma0, gamma1, per_step, first, second):
             if constant:
                 gamma0, gamma1 = constant0, constant1
@@ -49,7 +49,7 @@ def _kernel(formula: str, gammas: tuple[float, float] | None, weighted: bool, wi
 
     else:
 
-        @compiled
+        @inner
         def block(y, z, w, weight0, weight1, gamma0, gamma1, per_step, first, second):
             if constant:
                 gamma0, gamma1 = constant0, constant1
@@ -86,12 +86,12 @@ def _kernel(formula: str, gammas: tuple[float, float] | None, weighted: bool, wi
     return pieces
 
 
-@compiled
+@inner
 def _as_they_are(z, buffer):
     return z
 
 
-@compiled
+@inner
 def _as_float32(z, buffer):
     """The margins as the formulas take them; beyond float32 they become infinite, which is their limit."""
     narrow = buffer[: z.size]

@@ -25,6 +25,7 @@ from .lanes import (
     copy_to,
     exp,
     inlined,
+    inner,
     is_plain,
     join,
     log_total,
@@ -59,13 +60,13 @@ def clamp(z):
     return minimum(maximum(z, -QUARTER), QUARTER)
 
 
-@compiled
+@inner
 def move(source, to):
     for i in range(source.size):
         to[i] = source[i]
 
 
-@compiled
+@inner
 def load(z, start, stop, margins, peak, classes, row):
     """Each row's largest margin, and the distances from it; the sign bit of the result is set for a NaN."""
     signs = np.int32(0)
@@ -103,7 +104,7 @@ def _kernel(formula: str, gamma: float | None) -> Kernel:
     gamma_constant = np.float32(gamma or 0)
     valued, expected = formula == "values", formula == "gradient_expected"
 
-    @compiled
+    @inner
     def block(classes, row, weights, gamma, per_step):
         if constant:
             gamma = gamma_constant
