@@ -37,7 +37,7 @@ BINARY, SOFTMAX = FocalLoss(2.0, 0.25), SoftmaxFocalLoss(K, 1.0, [1, 2, 1, 3])
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
-    options = {"n_workers": 3, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
         yield client
 
@@ -146,8 +146,8 @@ class Several:
 
 @pytest.mark.parametrize(
     ("loss", "sizes"),
-    [(BINARY, [5000, 1000]), (BINARY, [100, 0, 5900]), (SOFTMAX, [5500, 500, 0])],
-    ids=["2 workers", "one empty", "4 classes, one empty"],
+    [(BINARY, [5900, 100]), (BINARY, [0, 6000]), (SOFTMAX, [5500, 500]), (SOFTMAX, [6000, 0])],
+    ids=["binary", "binary, one without rows", "4 classes", "4 classes, one without rows"],
 )
 def test_xgboost_gives_the_model_and_metrics_of_one_machine(client: Any, loss: Any, sizes: list[int]) -> None:
     X, y, w = rows(loss)
@@ -185,7 +185,7 @@ def test_xgboost_gives_the_model_and_metrics_of_one_machine(client: Any, loss: A
 def test_validation_rows_of_some_workers_stop_training_on_all(client: Any) -> None:
     X, y, _ = rows(BINARY)
     X_valid, y_valid, w_valid = rows(BINARY, 900, seed=1)
-    train = xgb.dask.DaskDMatrix(client, *spread(client, [0, 4000, 2000], X.to_numpy(), y.to_numpy()))
+    train = xgb.dask.DaskDMatrix(client, *spread(client, [0, 6000], X.to_numpy(), y.to_numpy()))
     held_out = [table.to_numpy() for table in (X_valid, y_valid, w_valid)]
     parts = spread(client, [850, 50], *held_out)
     valid = xgb.dask.DaskDMatrix(client, *parts[:2], weight=parts[2])
@@ -205,7 +205,7 @@ def test_validation_rows_of_some_workers_stop_training_on_all(client: Any) -> No
 def test_the_scikit_learn_class_of_xgboost(client: Any) -> None:
     loss = BINARY
     X, y, w = rows(loss)
-    X_dask, y_dask, w_dask = spread(client, [4000, 1900, 100], X, y, w)
+    X_dask, y_dask, w_dask = spread(client, [5900, 100], X, y, w)
     model = xgb.dask.DaskXGBClassifier(
         n_estimators=5, objective=loss, eval_metric=loss.metric, base_score=0.5, n_jobs=1
     )
@@ -232,7 +232,7 @@ def test_lightgbm_trains_as_well_as_on_one_machine(client: Any) -> None:
     loss = BINARY
     X, y, w = rows(loss)
     X_test, y_test, _ = rows(loss, seed=1)
-    sizes = [4000, 1500, 500]
+    sizes = [5000, 1000]
     start = loss.optimal_margin(y, w)
     starts = pd.Series(np.full(len(y), start))
     X_dask, y_dask, w_dask, starts_dask = spread(client, sizes, X, y, w, starts)
@@ -276,7 +276,7 @@ def test_a_killed_worker_ends_training_with_an_error_and_leaves_the_loss_usable(
     data = xgb.dask.DaskQuantileDMatrix(client, *spread(client, [3000, 3000], X, y))
     with pytest.raises(Exception, match=rf"cancelled|Killed|lost|{LOST_PEER}"):
         xgb.dask.train(client, parameters(BINARY, 0.0), data, 50, obj=Deadly(BINARY, 3))
-    client.wait_for_workers(3, timeout=60)
+    client.wait_for_workers(2, timeout=60)
     again = xgb.dask.DaskQuantileDMatrix(client, *spread(client, [3000, 3000], X, y))
     trained = xgb.dask.train(client, parameters(BINARY, 0.0), again, 3, obj=BINARY)
     alone = xgb.train(parameters(BINARY, 0.0), xgb.QuantileDMatrix(X, y), 3, obj=BINARY)

@@ -270,7 +270,8 @@ def test_constant_half_integer_gamma_agrees_with_the_general_power(formula: str,
         for constants in (None, gammas):
             out = [np.empty_like(margins) for _ in range(2)]
             progress = threads.begin()
-            elementwise._kernel(formula, constants, False)(progress, labels, margins, labels[:1], *scalars, *out)
+            kernel = elementwise._kernel(formula, constants, False)
+            kernel(progress, labels[:0], labels, margins, labels[:1], *scalars, *out)
             assert not progress[threads.FOUND]
             results.append(out)
         (general, general_hessian), (constant, constant_hessian) = results

@@ -68,8 +68,7 @@ def _kernel(formula: str, gammas: tuple[float, float] | None, weighted: bool, wi
     narrowed, at_once = (_as_float32, BLOCK) if wide else (_as_they_are, PIECE)
 
     @compiled
-    def pieces(progress, y, z, w, weight0, weight1, gamma0, gamma1, per_step, first, second):
-        buffer = np.empty(BLOCK, np.float32)
+    def pieces(progress, buffer, y, z, w, weight0, weight1, gamma0, gamma1, per_step, first, second):
         begin = take(progress, PIECE)
         while begin < z.size:
             end = min(begin + PIECE, z.size)
@@ -134,11 +133,11 @@ def _run(
     def whole(progress: threads.Progress) -> None:
         """Of one column that the kernel takes as it is."""
         w = y[:1, 0] if weights is None else weights
-        kernels[0](progress, y[:, 0], z[:, 0], w, *scalars[0], results[0][:, 0], results[-1][:, 0])
+        kernels[0](progress, np.empty(BLOCK, np.float32), y[:, 0], z[:, 0], w, *scalars[0], results[0][:, 0], results[-1][:, 0])
 
     def new_worker() -> Callable[[slice], bool]:
         buffers: dict[int, Rows] = {}
-        progress = threads.begin()
+        progress, narrow = threads.begin(), np.empty(BLOCK, np.float32)
 
         def lane(rows: Rows, index: int, copy: bool) -> Rows:
             """The rows as the kernel takes them, if need be in a buffer."""
@@ -161,7 +160,7 @@ def _run(
                 rows_out = [lane(view, 3 + i, copy=False) for i, view in enumerate(views)]
                 w = rows_in[0][:1] if shared is None else shared
                 progress[NEXT] = 0
-                kernels[which](progress, *rows_in, w, *scalars[which], rows_out[0], rows_out[-1])
+                kernels[which](progress, narrow, *rows_in, w, *scalars[which], rows_out[0], rows_out[-1])
                 for view, row in zip(views, rows_out, strict=True):
                     if row is not view:
                         view[:] = row

@@ -224,13 +224,9 @@ def _kernel(formula: str, gamma: float | None) -> Kernel:
         return signs
 
     @compiled
-    def pieces(progress, step, y, z, z_start, w, weights, gamma, per_step, first, second, out_start):
+    def pieces(progress, step, buffers, y, z, z_start, w, weights, gamma, per_step, first, second, out_start):
         n, n_classes = y.size, weights.size
-        margins, peak = np.zeros((n_classes, BLOCK), z.dtype), np.empty(BLOCK, z.dtype)
-        # zeros, and weights of one: what the last block may have too many are rows to accept
-        classes, row = np.zeros((n_classes, 5 * BLOCK), np.float32), np.zeros(14 * BLOCK, np.float32)
-        for i in range(BLOCK):
-            row[WEIGHT + i] = ONE
+        margins, peak, classes, row = buffers
         begin = take(progress, step)
         while begin < n:
             end = min(begin + step, n)
@@ -253,6 +249,17 @@ def _kernel(formula: str, gamma: float | None) -> Kernel:
             begin = take(progress, step)
 
     return pieces
+
+
+def _buffers(n_classes: int, dtype: Any) -> tuple[Rows, Rows, Rows, Rows]:
+    """Margins and the largest of them, and what belongs to each class and to the rows of a block.
+
+    Zeros, and weights of one: what the last block may have too many are rows to accept. (Made here, since code that
+    allocates takes Numba longer to compile.)
+    """
+    classes, row = np.zeros((n_classes, 5 * BLOCK), np.float32), np.zeros(14 * BLOCK, np.float32)
+    row[WEIGHT : WEIGHT + BLOCK] = 1
+    return np.zeros((n_classes, BLOCK), dtype), np.zeros(BLOCK, dtype), classes, row
 
 
 def _run(
@@ -278,20 +285,21 @@ def _run(
 
     def whole(progress: threads.Progress) -> None:
         w = labels[:0] if sample_weight is None else sample_weight
-        kernel(progress, step, labels, margins, 0, w, class_weights, *scalars, out[0], out[-1], 0)
+        buffers = _buffers(n_classes, margin_type)
+        kernel(progress, step, buffers, labels, margins, 0, w, class_weights, *scalars, out[0], out[-1], 0)
 
     def column(rows: Rows, part: slice) -> Rows:
         return rows[part] if is_plain(rows, np.float32) else _copied(rows[part], np.float32)
 
     def piece(part: slice) -> bool:
-        progress = threads.begin()
+        progress, buffers = threads.begin(), _buffers(n_classes, margin_type)
         y = column(labels, part)
         w = y[:0] if sample_weight is None else column(sample_weight, part)
         if is_plain(margins, margin_type):
             z, z_start = margins, part.start
         else:
             z, z_start = _copied(margins[part], margin_type, order(margins)), 0
-        kernel(progress, step, y, z, z_start, w, class_weights, *scalars, out[0], out[-1], part.start)
+        kernel(progress, step, buffers, y, z, z_start, w, class_weights, *scalars, out[0], out[-1], part.start)
         return bool(progress[threads.FOUND])
 
     plain = is_plain(labels, np.float32) and is_plain(margins, margin_type)
