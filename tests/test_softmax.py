@@ -122,8 +122,8 @@ def test_two_classes_are_focal_loss_of_the_difference(gamma: float, hessian: Any
 # --- rows in any shape -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n_classes", [2, 3, 10, 130, 1500])
-@pytest.mark.parametrize("n", [1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 44])
+@pytest.mark.parametrize("n_classes", [2, 3, 5, 10, 130, 1500])
+@pytest.mark.parametrize("n", [1, 5, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 44])
 def test_any_number_of_rows_and_classes_equals_the_rows_one_by_one(n: int, n_classes: int) -> None:
     labels, margins, weights = rows(n, n_classes)
     loss = SoftmaxFocalLoss(n_classes, 2.0)

@@ -133,7 +133,9 @@ def _run(
     def whole(progress: threads.Progress) -> None:
         """Of one column that the kernel takes as it is."""
         w = y[:1, 0] if weights is None else weights
-        kernels[0](progress, np.empty(BLOCK, np.float32), y[:, 0], z[:, 0], w, *scalars[0], results[0][:, 0], results[-1][:, 0])
+        kernels[0](
+            progress, np.empty(BLOCK, np.float32), y[:, 0], z[:, 0], w, *scalars[0], results[0][:, 0], results[-1][:, 0]
+        )
 
     def new_worker() -> Callable[[slice], bool]:
         buffers: dict[int, Rows] = {}

@@ -9,7 +9,10 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from . import rows
@@ -166,6 +169,44 @@ def suspect(x: Scalar) -> Scalar:
     In integers, since LLVM would make one condition of several comparisons, and keep the loop scalar.
     """
     return np.int32(LARGEST_BITS - np.int32(bits(x) & np.int32(0x7FFFFFFF)))
+
+
+TILE = 4
+
+
+def _turn_tile(context: Any, source: Any, i: Any, j: Any, to: Any) -> Any:
+    """to[j : j + 4, i : i + 4] = source[i : i + 4, j : j + 4].T, each with its second axis contiguous.
+
+    (From loops over rows and columns LLVM makes a load and a store for each number.)
+    """
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source_type, _, _, to_type = signature.args
+        source, i, j, to = arguments
+        lane = target.get_data_type(source_type.dtype)
+        alignment = target.get_abi_sizeof(lane)
+
+        def row(array_type: Any, array: Any, first: Any, offset: int, start: Any) -> Any:
+            structure = target.make_array(array_type)(target, builder, array)
+            index = [builder.add(first, first.type(offset)), start]
+            pointer = cgutils.get_item_pointer(target, builder, array_type, structure, index)
+            return builder.bitcast(pointer, ir.VectorType(lane, TILE).as_pointer())
+
+        def shuffle(a: Any, b: Any, *lanes: int) -> Any:
+            return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), TILE), lanes))
+
+        a, b, c, d = (builder.load(row(source_type, source, i, k, j), align=alignment) for k in range(TILE))
+        low, high = (0, 4, 1, 5), (2, 6, 3, 7)
+        ac, bd = [shuffle(a, c, *lanes) for lanes in (low, high)], [shuffle(b, d, *lanes) for lanes in (low, high)]
+        turned = [shuffle(x, y, *lanes) for x, y in zip(ac, bd, strict=True) for lanes in (low, high)]
+        for k, value in enumerate(turned):
+            builder.store(value, row(to_type, to, j, k, i), align=alignment)
+        return target.get_dummy_value()
+
+    return types.void(source, i, j, to), generate
+
+
+turn_tile: Any = intrinsic(_turn_tile)
 
 
 def is_plain(rows: Rows, *dtypes: type[np.floating[Any]]) -> bool:

@@ -17,6 +17,7 @@ from . import lanes, threads
 from .lanes import (
     LARGEST,
     ONE,
+    TILE,
     TINY,
     ZERO,
     Rows,
@@ -33,6 +34,7 @@ from .lanes import (
     minimum,
     order,
     suspect,
+    turn_tile,
     where,
 )
 from .threads import finish, take
@@ -67,7 +69,51 @@ def move(source, to):
 
 
 @inner
-def load(z, start, stop, margins, peak, classes, row):
+def turn(source, to):
+    """to[j, i] = source[i, j], each with its second axis contiguous: in tiles, the last of which overlap."""
+    n, m = source.shape
+    if min(n, m) < TILE:
+        for i in range(n):
+            for j in range(m):
+                to[j, i] = source[i, j]
+    elif n < m:
+        for i in range(0, n, TILE):
+            first = min(i, n - TILE)
+            for j in range(0, m - TILE, TILE):
+                turn_tile(source, first, j, to)
+            turn_tile(source, first, m - TILE, to)
+    else:
+        for j in range(0, m, TILE):
+            first = min(j, m - TILE)
+            for i in range(0, n - TILE, TILE):
+                turn_tile(source, i, first, to)
+            turn_tile(source, n - TILE, first, to)
+
+
+@inner
+def fetch_rows(z, start, stop, margins):
+    turn(z[start:stop], margins[:, : stop - start])
+
+
+@inner
+def fetch_columns(z, start, stop, margins):
+    for k in range(margins.shape[0]):
+        move(z[start:stop, k], margins[k])
+
+
+@inner
+def store_rows(classes, field, out, start, stop):
+    turn(classes[:, field : field + stop - start], out[start:stop])
+
+
+@inner
+def store_columns(classes, field, out, start, stop):
+    for k in range(classes.shape[0]):
+        move(classes[k, field : field + stop - start], out[start:stop, k])
+
+
+@inner
+def load(margins, peak, classes, row):
     """Each row's largest margin, and the distances from it; the sign bit of the result is set for a NaN."""
     signs = np.int32(0)
     for i in range(BLOCK):
@@ -75,7 +121,6 @@ def load(z, start, stop, margins, peak, classes, row):
         row[TOP + i] = ZERO
     for k in range(classes.shape[0]):
         column, number = margins[k], np.float32(k)
-        move(z[start:stop, k], column)
         for i in range(BLOCK):
             margin, highest, top = clamp(column[i]), peak[i], row[TOP + i]
             higher = margin > highest
@@ -91,8 +136,8 @@ def load(z, start, stop, margins, peak, classes, row):
 
 
 @lru_cache(maxsize=256)
-def _kernel(formula: str, gamma: float | None) -> Kernel:
-    """Compile the loops; with `gamma`, which must be one of COMPILED, as a constant.
+def _kernel(formula: str, gamma: float | None, layout: str) -> Kernel:
+    """Compile the loops for margins of a layout; with `gamma`, which must be one of COMPILED, as a constant.
 
     As in `elementwise`, they return True if they met a value to refuse.
     """
@@ -102,6 +147,7 @@ def _kernel(formula: str, gamma: float | None) -> Kernel:
     posterior_terms, posterior = bound["posterior_terms"], bound["posterior"]
     constant = gamma is not None
     gamma_constant = np.float32(gamma or 0)
+    fetch, store = (fetch_columns, store_columns) if layout == "F" else (fetch_rows, store_rows)
     valued, expected = formula == "values", formula == "gradient_expected"
 
     @inner
@@ -225,7 +271,7 @@ def _kernel(formula: str, gamma: float | None) -> Kernel:
 
     @compiled
     def pieces(progress, step, buffers, y, z, z_start, w, weights, gamma, per_step, first, second, out_start):
-        n, n_classes = y.size, weights.size
+        n = y.size
         margins, peak, classes, row = buffers
         begin = take(progress, step)
         while begin < n:
@@ -233,7 +279,8 @@ def _kernel(formula: str, gamma: float | None) -> Kernel:
             signs = np.int32(0)
             for start in range(begin, end, BLOCK):
                 stop = min(start + BLOCK, end)
-                signs = join(signs, load(z, z_start + start, z_start + stop, margins, peak, classes, row))
+                fetch(z, z_start + start, z_start + stop, margins)
+                signs = join(signs, load(margins, peak, classes, row))
                 move(y[start:stop], row[LABEL:])
                 if w.size == n:
                     move(w[start:stop], row[WEIGHT:])
@@ -241,10 +288,8 @@ def _kernel(formula: str, gamma: float | None) -> Kernel:
                 if valued:
                     move(row[CURVE : CURVE + stop - start], first[out_start + start :])
                 else:
-                    for k in range(n_classes):
-                        c = classes[k]
-                        move(c[GRADIENT : GRADIENT + stop - start], first[out_start + start :, k])
-                        move(c[HESSIAN : HESSIAN + stop - start], second[out_start + start :, k])
+                    store(classes, GRADIENT, first, out_start + start, out_start + stop)
+                    store(classes, HESSIAN, second, out_start + start, out_start + stop)
             finish(progress, end - begin, signs < 0)
             begin = take(progress, step)
 
@@ -275,7 +320,7 @@ def _run(
     labels, margins, sample_weight = inputs
     n, n_classes = margins.shape
     wide = not (margins.dtype.kind == "f" and margins.dtype.itemsize <= 4)
-    kernel = _kernel(formula, gamma if gamma in COMPILED else None)
+    kernel = _kernel(formula, gamma if gamma in COMPILED else None, order(margins))
     class_weights = weights.astype(np.float32)
     scalars = np.float32(gamma), np.float32(1 / max_step)
     margin_type = np.float64 if wide else np.float32
