@@ -164,7 +164,7 @@ def expected_hessian(
     eta_k curve_k + p_k q_k pace_top + p_k² sum_y!=k eta_y surplus_y. `surplus` is that sum without the
     class of the largest margin, for which r = p_k / q stands in; for itself r is 0.
     """
-    return eta * curve + p * q * pace_top + p * p * surplus + r * r * surplus_top
+    return eta * curve + p * (q * pace_top + p * surplus) + r * r * surplus_top
 
 
 # --- the posterior, in float64 only ---------------------------------------------------------------

@@ -47,7 +47,13 @@ PIECE = 65536  # elements that a thread takes at once
 LABEL, WEIGHT, TOP, OTHERS, THIRDS, INVERSE, LOG_TOTAL, OWN_SHIFT, OWN_E, OWN_WEIGHT, PULL, CURVE, RATIO, PER_OTHERS = (
     BLOCK * i for i in range(14)
 )
-PACE_TOP, SURPLUS_TOP, TOTAL, SURPLUS_SUM = OWN_SHIFT, OWN_E, OWN_WEIGHT, THIRDS  # when those are done with
+TOP_WEIGHT, PACE_TOP, SURPLUS_TOP, TOTAL, SURPLUS_SUM = (
+    CURVE,
+    OWN_SHIFT,
+    OWN_E,
+    OWN_WEIGHT,
+    THIRDS,
+)  # when those are done with
 SHIFT, E, CLASS_CURVE, ETA, SURPLUS = (BLOCK * i for i in range(5))
 GRADIENT, HESSIAN = SHIFT, CLASS_CURVE  # likewise
 
@@ -60,6 +66,12 @@ Kernel = Callable[..., None]
 def clamp(z):
     """A quarter of float32's range, so that the difference of two margins is finite; keeps NaN."""
     return minimum(maximum(z, -QUARTER), QUARTER)
+
+
+@inlined
+def index(number):
+    """Of a class: unsigned, so that Numba does not make a negative one count from the end."""
+    return np.uint32(number)
 
 
 @inner
@@ -155,6 +167,7 @@ def _kernel(formula: str, gamma: float | None, layout: str) -> Kernel:
         if constant:
             gamma = gamma_constant
         n_classes = weights.size
+        beyond = np.float32(n_classes)
         signs = np.int32(0)
 
         # exponentials and their sums
@@ -178,13 +191,13 @@ def _kernel(formula: str, gamma: float | None, layout: str) -> Kernel:
         # the true class
         for i in range(BLOCK):
             label = row[LABEL + i]
-            k = int(label) if label >= ZERO and label < n_classes else 0
+            k = index(label) if label >= ZERO and label < beyond else index(ZERO)
             signs = join(signs, np.int32(0) if label == np.float32(k) else np.int32(-1))
             row[OWN_SHIFT + i] = classes[k, SHIFT + i]
             row[OWN_E + i] = classes[k, E + i]
             row[OWN_WEIGHT + i] = weights[k]
-            signs = join(signs, bits(row[WEIGHT + i]))
         for i in range(BLOCK):
+            signs = join(signs, bits(row[WEIGHT + i]))
             p, q, log_p, log_q = against_rest(
                 row[OWN_SHIFT + i], row[OWN_E + i], row[LABEL + i] == row[TOP + i],
                 row[OTHERS + i], row[INVERSE + i], row[LOG_TOTAL + i],
@@ -203,6 +216,18 @@ def _kernel(formula: str, gamma: float | None, layout: str) -> Kernel:
 
         # the posterior; the gradient, and the Hessian expected under it
         if expected:
+            for i in range(BLOCK):
+                row[TOP_WEIGHT + i] = weights[index(row[TOP + i])]
+            for i in range(BLOCK):
+                p, q, log_p, log_q = against_rest(
+                    ZERO, ONE, True, row[OTHERS + i], row[INVERSE + i], row[LOG_TOTAL + i]
+                )
+                pull, curve = derivatives(p, q, log_p, log_q, row[TOP_WEIGHT + i], gamma)
+                pace, surplus = posterior_terms(q, pull, curve, True)
+                row[PACE_TOP + i] = pace
+                row[SURPLUS_TOP + i] = surplus * row[INVERSE + i]
+                row[TOTAL + i] = ZERO
+                row[SURPLUS_SUM + i] = ZERO
             for k in range(n_classes):
                 c, number, weight = classes[k], np.float32(k), weights[k]
                 for i in range(BLOCK):
@@ -212,27 +237,16 @@ def _kernel(formula: str, gamma: float | None, layout: str) -> Kernel:
                     )
                     pull, curve = derivatives(p, q, log_p, log_q, weight, gamma)
                     pace, surplus = posterior_terms(q, pull, curve, is_top)
+                    eta = posterior(p, pace, row[PACE_TOP + i], is_top)
+                    surplus = where(is_top, ZERO, eta * surplus)
                     c[CLASS_CURVE + i] = curve
-                    c[ETA + i] = pace
-                    c[SURPLUS + i] = surplus
-            for i in range(BLOCK):
-                k = int(row[TOP + i])
-                row[PACE_TOP + i] = classes[k, ETA + i]
-                row[SURPLUS_TOP + i] = classes[k, SURPLUS + i] * row[INVERSE + i]
-                row[TOTAL + i] = ZERO
-                row[SURPLUS_SUM + i] = ZERO
-            for k in range(n_classes):
-                c, number = classes[k], np.float32(k)
-                for i in range(BLOCK):
-                    is_top = row[TOP + i] == number
-                    eta = posterior(c[E + i] * row[INVERSE + i], c[ETA + i], row[PACE_TOP + i], is_top)
-                    surplus = where(is_top, ZERO, eta * c[SURPLUS + i])
                     c[ETA + i] = eta
                     c[SURPLUS + i] = surplus
                     row[TOTAL + i] += eta
                     row[SURPLUS_SUM + i] += surplus
             for i in range(BLOCK):
-                row[TOTAL + i] = ONE / row[TOTAL + i]
+                row[TOTAL + i] = row[WEIGHT + i] / row[TOTAL + i]
+                row[PULL + i] *= row[WEIGHT + i]
             for k in range(n_classes):
                 c, number = classes[k], np.float32(k)
                 for i in range(BLOCK):
@@ -246,11 +260,9 @@ def _kernel(formula: str, gamma: float | None, layout: str) -> Kernel:
                     )  # fmt: skip
                     gradient = row[PULL + i] * where(row[LABEL + i] == number, -ONE, e * row[RATIO + i])
                     hessian = maximum(hessian, abs(gradient) * per_step)
-                    gradient *= row[WEIGHT + i]
-                    hessian *= row[WEIGHT + i]
                     c[GRADIENT + i] = gradient
                     c[HESSIAN + i] = hessian
-                    signs = join(signs, join(suspect(gradient), suspect(hessian)))
+                    signs = join(signs, suspect(gradient + hessian))
             return signs
 
         # the gradient and the exact Hessian
@@ -266,7 +278,7 @@ def _kernel(formula: str, gamma: float | None, layout: str) -> Kernel:
                 hessian = where(own, curve, hessian) * row[WEIGHT + i]
                 c[GRADIENT + i] = gradient
                 c[HESSIAN + i] = hessian
-                signs = join(signs, join(suspect(gradient), suspect(hessian)))
+                signs = join(signs, suspect(gradient + hessian))
         return signs
 
     @compiled
