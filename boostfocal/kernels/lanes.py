@@ -1,8 +1,8 @@
 """The primitives of the row formulas as float32 lanes, which LLVM turns into SIMD code.
 
 `exp`, `log` and `log1p` are short polynomials: a call into libm would keep a loop over rows scalar.
-Nothing is cached on disk: compiling takes about half a second per process and kind of gamma, and works
-where no directory is writable.
+Nothing is cached on disk: compiling takes a process a second or two, and half of one for each other kind of
+gamma, and works where no directory is writable.
 """
 
 from functools import lru_cache

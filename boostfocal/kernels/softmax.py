@@ -1,7 +1,7 @@
 """Rows of K classes on the CPU, in O(K) a row: loops over rows inside loops over classes.
 
 XGBoost's arrays have the classes of a row side by side, LightGBM's the rows of a class. The kernels work
-on small blocks of the second kind, which stay in the first-level cache, and copy either kind to and from
+on small blocks of the second kind, which stay in the nearest caches, and copy either kind to and from
 them. All that belongs to a block's rows lies in one buffer, and all that belongs to a class in another,
 at offsets that are compiled constants: LLVM then sees that nothing overlaps, and makes SIMD code.
 """
