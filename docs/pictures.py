@@ -38,7 +38,8 @@ def failures(ax: Axes) -> None:
     """Share of runs that fail to learn, begun at the base rate."""
     found = rows("robustness", "Share that fails, by starting margin")
     shares = {re.sub("boostfocal, ([a-z]+)", r"\1 Hessian", row["objective"]): 100 * row["base rate"] for row in found}
-    bars(ax, shares, "{:.0f} %", ours="expected Hessian")
+    shares = {name.replace("expected Hessian", "boostfocal"): share for name, share in shares.items()}
+    bars(ax, shares, "{:.0f} %")
     ax.set_title("Runs that fail, begun at the base rate", loc="left", fontsize=10)
 
 
