@@ -16,6 +16,8 @@ LightGBM counts 2, 3 or 4 parameters and fills them all.
 import ctypes
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -99,6 +101,29 @@ def distributed() -> bool:
     """Whether this process is one of several workers that XGBoost trains a model on."""
     collective = _collective()
     return collective is not None and collective.is_distributed() and collective.get_world_size() > 1
+
+
+@contextmanager
+def failing_together() -> Iterator[None]:
+    """What one of XGBoost's workers raises in the block all of them raise: none is left waiting for another.
+
+    Each must enter it as often as the others.
+    """
+    error: Exception | None = None
+    try:
+        yield
+    except Exception as raised:
+        error = raised
+    if distributed():
+        collective = _collective()
+        rank = int(
+            collective.allreduce(np.array([-1 if error is None else collective.get_rank()]), collective.Op.MAX)[0]
+        )
+        if rank >= 0:
+            message = collective.broadcast(str(error), rank)
+            error = error or ValueError(f"{message} (on worker {rank})")
+    if error is not None:
+        raise error
 
 
 def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -94,7 +94,8 @@ class MeanMetric(Metric):
         return self._mean(*self._sums(y, margin, sample_weight))
 
     def _over_workers(self, rows: engines.Rows) -> float:
-        own = self._sums(*rows) if len(rows.labels) else (0.0, 0.0)
+        with engines.failing_together():
+            own = self._sums(*rows) if len(rows.labels) else (0.0, 0.0)
         return self._mean(*engines.summed(np.array(own)))
 
     def _mean(self, total: float, weight: float) -> float:

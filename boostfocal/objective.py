@@ -149,10 +149,11 @@ class Objective(ABC):
         Called as (margin, DMatrix or Dataset) by ``train``, ``cv`` and ``Booster.update``, and as
         (labels, margin[, weights]) by the scikit-learn classes.
         """
-        rows = engines.read(y_true, margin, sample_weight)
-        if np.size(rows.margins) == 0 and engines.distributed():  # a worker without rows
-            return np.empty((0, *self._columns), np.float32), np.empty((0, *self._columns), np.float32)
-        return self._gradient_hessian(self._rows(*rows), in_engine=True)
+        with engines.failing_together():
+            rows = engines.read(y_true, margin, sample_weight)
+            if np.size(rows.margins) == 0 and engines.distributed():  # a worker without rows
+                return np.empty((0, *self._columns), np.float32), np.empty((0, *self._columns), np.float32)
+            return self._gradient_hessian(self._rows(*rows), in_engine=True)
 
     @property
     def metric(self) -> FocalMetric:
