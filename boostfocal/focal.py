@@ -44,7 +44,7 @@ class FocalLoss(Objective):
     ----------
     gamma : float or (float, float) or array_like of shape (L, 2) or ndarray of shape (L,), default 2.0
         Focusing parameter, in [0, 1000]. A pair is (gamma of negative rows, gamma of positive rows); one
-        for each label is an array (a tuple of two numbers stays a pair), kept as a tuple of pairs.
+        for each label is an array (a tuple or list of two numbers is a pair), kept as a tuple of pairs.
     alpha : float or array_like of shape (L,) or None, default None
         Weight of positive rows, in (0, 1), not below 1e-30; negative rows weigh ``1 - alpha``. None weighs both 1.
         With alpha, gradients and Hessians are smaller than without, so ``reg_lambda`` and

@@ -202,6 +202,8 @@ def _of_one_label(loss: FocalLoss) -> FocalLoss:
 
 
 def _gammas(gammas: Sequence[float]) -> list[float]:
+    if not np.iterable(gammas):
+        raise TypeError(f"gammas must be a sequence of numbers, got {gammas!r}")
     return [validation.number("gamma", gamma, "a number in [0, 1000]", 0, 1000, closed="[]") for gamma in gammas]
 
 

@@ -148,6 +148,27 @@ def test_classes_kept_gives_the_probabilities_of_the_population(kind: type, n_cl
 
 
 @BOTH
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_named_metrics_are_of_the_rows_as_they_were_sampled(kind: type, n_classes: int, rows: Any) -> None:
+    """Of the sample's probabilities, whatever the metric; `predict_proba` has the population's."""
+    X, score = rows
+    y = labels(score, n_classes)
+    kept = (y > 0) | (np.random.default_rng(1).random(y.size) < 0.1)
+    X, y = X[kept], y[kept]
+    metrics = ["binary_logloss", "binary_error"] if n_classes == 2 else ["multi_logloss", "multi_error", "auc"]
+    if kind is XGB:
+        metrics = ["logloss", "error"] if n_classes == 2 else ["mlogloss", "merror", "auc"]
+    model = fit(make(kind, classes_kept={0: 0.1}), X, y, eval_set=[(X, y)], metric=metrics)
+    proba = model.loss_.predict_proba(model.decision_function(X))
+    proba = np.stack([1 - proba, proba], axis=1) if n_classes == 2 else proba
+    expected = [log_loss(y, proba), np.mean(np.argmax(proba, axis=1) != y)]
+    if n_classes == 3:
+        expected.append(np.average(roc_auc_score(y, proba, multi_class="ovr", average=None), weights=np.bincount(y)))
+    assert [history(model, name)[-1] for name in metrics] == pytest.approx(expected, rel=1e-5)
+    assert np.mean(model.predict(X) != y) > expected[1] + 0.02
+
+
+@BOTH
 def test_it_is_the_objective_of_the_package_with_its_start(kind: type, rows: Any) -> None:
     X, score = rows
     y = labels(score, 2)
@@ -494,6 +515,34 @@ def test_clone_parameters_and_repr(kind: type) -> None:
     parent = kind.__bases__[1]
     assert set(parent().get_params()) <= set(kind().get_params())
     assert kind(**parent(n_estimators=3).get_params()).get_params()["n_estimators"] == 3
+
+
+@BOTH
+def test_an_array_of_two_gammas_is_the_pair(kind: type, rows: Any) -> None:
+    X, score = rows
+    y = labels(score, 2)
+    pair = make(kind, focal_gamma=(1.0, 2.0)).fit(X, y)
+    array = make(kind, focal_gamma=np.array([1.0, 2.0])).fit(X, y)
+    assert array.loss_ == pair.loss_
+    with pytest.raises(ValueError, match=r"gamma must be .* got \(1\.0, 2\.0, 3\.0\)"):
+        make(kind, focal_gamma=np.array([1.0, 2.0, 3.0])).fit(X, y)
+
+
+@BOTH
+def test_what_is_set_after_fit_is_of_the_next_fit(kind: type, rows: Any, tmp_path: Any) -> None:
+    X, score = rows
+    y = labels(score, 2)
+    model = make(kind, focal_alpha=0.3, classes_kept=0.5).fit(X, y)
+    before = model.predict_proba(X)
+    model.set_params(focal_alpha=[1, 2, 3], classes_kept=[0.1, 0.2, 0.3])
+    model.refit_leaves(X, y, decay=1.0)
+    np.testing.assert_allclose(model.predict_proba(X), before, rtol=1e-6)
+    model.save_model(tmp_path / "model.txt")
+    loaded = kind().load_model(tmp_path / "model.txt")
+    assert (loaded.focal_alpha, loaded.classes_kept) == (0.3, 0.5)
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    model.recalibrate(X, y)
+    assert model.fit(X, labels(score, 3)).predict_proba(X).shape == (len(X), 3)
 
 
 @BOTH

@@ -150,6 +150,16 @@ def test_an_identifier_or_an_honest_feature_is_not_called_a_leak() -> None:
     assert not [note for note in data.prepare("t", table, "fraud").notes if "--drop" in note]
 
 
+def test_text_that_differs_from_row_to_row_is_noted() -> None:
+    table = frame().loc[np.repeat(np.arange(60), 5)].reset_index(drop=True)
+    few, many = [[f"card {i // k}" for i in range(300)] for k in (3, 1)]  # of the first, 100 differ
+    notes = data.prepare("t", table.assign(card=few, payment=many), "fraud").notes
+    (note,) = [note for note in notes if "differs from row to row" in note]
+    assert "'payment'" in note
+    assert "'card'" not in note
+    assert "--drop" in note
+
+
 def test_files_are_read_and_bad_ones_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
     table = frame()
     table.to_csv(tmp_path / "t.csv", index=False)

@@ -191,6 +191,26 @@ def test_a_value_for_missing_and_costs_are_kept(kind: type, tmp_path: Path) -> N
     assert (model.predict(filled) == 1).sum() > (model.predict_proba(filled)[:, 1] > 0.5).sum()
 
 
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        *((kind, {name: value}) for kind in (XGB, LGBM) for name, value in [
+            ("scale_pos_weight", np.int64(3)), ("focal_alpha", np.float32(0.25)), ("classes_kept", np.float32(0.5)),
+        ]),
+        (LGBM, {"is_unbalance": np.True_}), (XGB, {"missing": -np.inf}),
+    ],
+)  # fmt: skip
+def test_parameters_may_be_numpys_scalars_and_infinite(kind: Any, parameters: Any, tmp_path: Path) -> None:
+    X, score = data(categories=False)
+    y, X = (score > 0).astype(int), X.fillna(-1.0)
+    quiet = {"verbosity": -1} if kind is LGBM else {}
+    model = kind(n_estimators=3, **quiet, **parameters).fit(X, y)
+    model.save_model(tmp_path / "model.txt")
+    loaded = kind().load_model(tmp_path / "model.txt")
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    assert {name: loaded.get_params()[name] for name in parameters} == parameters
+
+
 def test_linear_trees_keep_their_start_beside_the_booster(tmp_path: Path) -> None:
     for n_classes in (2, 3):
         model, X = trained(LGBM, n_classes, False, linear_tree=True)
@@ -455,6 +475,7 @@ def test_what_onnx_cannot_hold_is_refused() -> None:
         (make(XGB, booster="gblinear"), "booster must be of trees"),
         (make(LGBM, linear_tree=True), "linear_tree must be off"),
         (make(LGBM, zero_as_missing=True), "zero_as_missing must be off"),
+        (make(XGB, n_estimators=0), "a model without trees cannot be exported"),
     ):
         with pytest.raises(ValueError, match=message):
             model.fit(X.fillna(0.0), y).to_onnx()

@@ -96,6 +96,7 @@ def test_curves_of_models_name_their_average_precision_and_lie_on_the_diagonal_i
     ("call", "error", "message"),
     [
         (lambda: plots.loss_curves([-1]), ValueError, "gamma must be"),
+        (lambda: plots.loss_ratio(2.0), TypeError, "gammas must be a sequence of numbers, got 2.0"),  # type: ignore[arg-type]
         (lambda: plots.derivatives(SoftmaxFocalLoss(3)), TypeError, "loss must be a FocalLoss of one label"),  # type: ignore[arg-type]
         (lambda: plots.posterior([FocalLoss(alpha=[0.1, 0.2])]), TypeError, "loss must be a FocalLoss of one label"),
         (lambda: plots.precision_recall([0, 1], [0.1, 0.2]), TypeError, "scores must map"),  # type: ignore[arg-type]

@@ -81,6 +81,8 @@ class FocalClassifier:
     """Whether training started from a margin for each row, which predictions then want, too."""
     _costs: bool
     """Whether the engine's class weights were given, which are then the costs of `predict`."""
+    _trained: dict[str, Any]
+    """`_parameters` that the model was trained with, whatever is set afterwards."""
 
     # --- fitted ----------------------------------------------------------------------------------
 
@@ -119,7 +121,9 @@ class FocalClassifier:
         model._scale, model._by_row, model._costs = 1.0, False, False
         model._shift = np.zeros(n_classes if n_classes > 2 else 1)
         ours = {"gamma": loss.gamma, "alpha": loss.alpha, "hessian": loss.hessian, "max_step": loss.max_step}
-        return model.set_params(**{f"focal_{name}": value for name, value in ours.items()})  # type: ignore[attr-defined, no-any-return]
+        model.set_params(**{f"focal_{name}": value for name, value in ours.items()})  # type: ignore[attr-defined]
+        model._trained = model._parameters()
+        return model
 
     # --- before the engine -----------------------------------------------------------------------
 
@@ -150,7 +154,8 @@ class FocalClassifier:
             if not np.isfinite(start).all():
                 raise ValueError("sample_weight must be above 0 for a row of every class of y")
         self._costs = any(value is not None for value in self._class_weights().values())
-        self.posterior_, self.start_ = Posterior.of_sample(loss, self._kept()), start
+        self.posterior_, self.start_ = Posterior.of_sample(loss, self._kept(self.classes_kept)), start
+        self._trained = self._parameters()
         return codes, sample_weight
 
     def _weights(self, sample_weight: Any, n_rows: int) -> Any:
@@ -178,8 +183,10 @@ class FocalClassifier:
         Alpha of two classes sums to 1. Weights by class are taken as they are, since penalties and
         min_child_weight are measured against them.
         """
-        n_classes, alpha = self._labels.size, self._alpha()
+        n_classes, alpha, gamma = self._labels.size, self._alpha(), self.focal_gamma
         newton: Any = {"hessian": self.focal_hessian, "max_step": self.focal_max_step}
+        if isinstance(gamma, np.ndarray) and gamma.ndim:
+            gamma = tuple(gamma.tolist())  # of FocalLoss itself an array has one for each label of a row
         if isinstance(alpha, str):
             alpha = np.array(SoftmaxFocalLoss.balanced(codes, 0.0, sample_weight=sample_weight).alpha)
         if n_classes > 2:
@@ -187,12 +194,12 @@ class FocalClassifier:
                 alpha = np.full(n_classes, 0.5)
             if isinstance(alpha, float):
                 raise ValueError(f"focal_alpha must be {ALPHA}; got {alpha!r} for {n_classes} classes")
-            return SoftmaxFocalLoss(n_classes, self.focal_gamma, alpha, **newton), 1.0
+            return SoftmaxFocalLoss(n_classes, gamma, alpha, **newton), 1.0
         scale = 1.0
         if isinstance(alpha, np.ndarray):
             scale = float(alpha.sum())
             alpha = float(alpha[1] / scale)
-        return FocalLoss(self.focal_gamma, alpha, **newton), scale
+        return FocalLoss(gamma, alpha, **newton), scale
 
     def _alpha(self) -> float | str | Float64s | None:
         """focal_alpha, or the engine's own class weights, which are the same under another name."""
@@ -229,17 +236,17 @@ class FocalClassifier:
             raise ValueError(f"{name} must be one positive number for each of {self._labels.tolist()}, got {value!r}")
         return numbers
 
-    def _kept(self) -> Float64s | None:
-        kept = self.classes_kept
+    def _kept(self, kept: Setting) -> Float64s | None:
         if kept is None:
             return None
+        given = kept
         if np.isscalar(kept):
             if self._labels.size > 2:
                 raise ValueError(f"classes_kept must be one share for each of {self._labels.tolist()}, got {kept!r}")
             kept = [kept, 1.0]
         shares = self._by_class("classes_kept", kept, missing=1.0)
         if isinstance(shares, str) or (shares > 1).any():
-            raise ValueError(f"classes_kept must be shares in (0, 1], got {self.classes_kept!r}")
+            raise ValueError(f"classes_kept must be shares in (0, 1], got {given!r}")
         return shares
 
     def _continued(self, previous: "FocalClassifier", codes: NDArray[np.intp], sample_weight: Any) -> Loss:
@@ -253,10 +260,10 @@ class FocalClassifier:
         return loss
 
     def _check_kept(self, previous: "FocalClassifier") -> None:
-        kept, before = self._kept(), previous._kept()
+        kept, before = self._kept(self.classes_kept), self._kept(previous._trained["classes_kept"])
         if (kept is None) != (before is None) or (kept is not None and not np.array_equal(kept, before)):
             raise ValueError(
-                f"classes_kept must be that of the model to continue, {previous.classes_kept!r}, "
+                f"classes_kept must be that of the model to continue, {previous._trained['classes_kept']!r}, "
                 f"got {self.classes_kept!r}"
             )
 
@@ -393,7 +400,7 @@ class FocalClassifier:
         self._refit_leaves(X, codes, self._weights(sample_weight, codes.size), decay)
         if np.unique(codes).size == self._labels.size:
             self._level(X, codes, sample_weight, decay)
-        self.posterior_ = Posterior.of_sample(self.loss_, self._kept())
+        self.posterior_ = Posterior.of_sample(self.loss_, self._kept(self._trained["classes_kept"]))
         self._note()
         return self
 
@@ -434,6 +441,8 @@ class FocalClassifier:
         if self._by_row:
             raise ValueError("a model that was trained from a margin for each row cannot be exported")
         ensemble = self._ensemble()
+        if not ensemble.trees:
+            raise ValueError("a model without trees cannot be exported: n_estimators must be 1 or more")
         return model(
             ensemble, self.posterior_, self._labels, self.n_features_in_, self._cost_weights(),
             getattr(self, "missing", np.nan), input_type or np.dtype(ensemble.precision).name,
@@ -452,7 +461,7 @@ class FocalClassifier:
             "by_row": self._by_row,
             "costs": self._costs,
             "scale": self._scale,
-            "parameters": self._parameters(),
+            "parameters": self._trained,
             **self.posterior_.to_dict(),
         }
 
@@ -464,6 +473,7 @@ class FocalClassifier:
             value = found.get(name)
             if value is not None and not np.isscalar(value):
                 found[name] = np.asarray(self._by_class(name, value, missing=1.0)).tolist()
+        found = {name: value.item() if isinstance(value, np.generic) else value for name, value in found.items()}
         found["focal_gamma"] = self.loss_.gamma
         found["focal_max_step"] = str(self.loss_.max_step)
         return found
@@ -487,6 +497,7 @@ class FocalClassifier:
             parameters["focal_gamma"] = tuple(parameters["focal_gamma"])
         if isinstance(parameters.get("class_weight"), list):
             parameters["class_weight"] = dict(zip(self._labels.tolist(), parameters["class_weight"], strict=True))
+        self._trained = dict(state["parameters"])
         current = self.get_params(deep=False)  # type: ignore[attr-defined]
         known = {name: parameters[name] for name in (*PARAMETERS, *self._WEIGHTS)}
         self.set_params(**{k: v for k, v in known.items() if v is not None or k in current})  # type: ignore[attr-defined]

@@ -54,7 +54,7 @@ class Named(Metric):
 
 
 def ours(name: str, posterior: Posterior) -> Metric:
-    """The metric of a name of ours or of an engine.
+    """The metric of a name of ours or of an engine, of rows that are sampled as those of training are.
 
     Raises
     ------
@@ -62,9 +62,10 @@ def ours(name: str, posterior: Posterior) -> Metric:
         For a name that is not known for so many classes.
     """
     loss, several = posterior.loss, posterior.n_classes > 2
+    of_sample = Posterior(loss)
 
     def of_proba(function: Callable[[Any, Any, Any], Any], greater_is_better: bool) -> Metric:
-        return Named(name, lambda y, margin, w: function(y, posterior.predict_proba(margin), w), greater_is_better)
+        return Named(name, lambda y, margin, w: function(y, of_sample.predict_proba(margin), w), greater_is_better)
 
     for names, metric in ((LOG_LOSS, LogLoss(loss)), (BRIER, Brier(loss)), (("focal",), FocalMetric(loss))):
         if name in names:

@@ -344,7 +344,9 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         except TypeError:  # labels that no file can hold: save_model says so, and the classifier can be pickled
             self._Booster.set_attr(**{files.KEY: None})
             return
-        missing = None if np.isnan(self.missing) else float(self.missing)
+        missing: float | str | None = None if np.isnan(self.missing) else float(self.missing)
+        if missing in (np.inf, -np.inf):
+            missing = str(missing)  # JSON has no infinity
         note = files.encode(state | files.UNSEALED | {"missing": missing, "training": self._training})
         self._Booster.set_attr(**{files.KEY: note})
 

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 MAX_CLASSES = 100  # a target of more distinct values is a quantity rather than a class
+IDENTITY = 0.5  # a text column with so many distinct values, of all rows, names rows rather than describes them
 LEAK_AUC = 0.99  # a single feature that ranks this well is more likely the target than a good feature
 
 
@@ -183,6 +184,12 @@ def prepare(
             f"almost gives the target away on its own (AUC above {LEAK_AUC}): {_list(leaks)}; "
             "if it is the target under another name, or known only afterwards, leave it out with --drop"
         )
+    names = [column for column in features if _names_rows(features[column])]
+    if names:
+        notes.append(
+            f"differs from row to row, as an identity does: {_list(names)}; the engines can learn nothing from it that "
+            "holds for other rows: leave it out with --drop"
+        )
     return Table(
         name=name,
         target=target,
@@ -243,6 +250,12 @@ def _features(features: pd.DataFrame) -> pd.DataFrame:
                 f"feature {column!r} must be numbers or text, got {values.dtype}; derive numbers from it, or --drop it"
             )
     return pd.DataFrame(result, copy=False)
+
+
+def _names_rows(feature: "pd.Series[Any]") -> bool:
+    """Whether a text column is an identity, or another text that hardly comes twice."""
+    text = isinstance(feature.dtype, pd.CategoricalDtype)
+    return text and feature.nunique() > max(MAX_CLASSES, IDENTITY * int(feature.notna().sum()))
 
 
 def _gives_away(feature: "pd.Series[Any]", labels: NDArray[np.int8]) -> bool:
