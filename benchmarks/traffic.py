@@ -42,12 +42,13 @@ class Path:
     device: int
     link: int
     computed_on_host: bool
+    exchanges: bool = True  # between workers; LightGBM's metrics are those of one
 
 
 # margin 4 and label 4 are read, gradient and Hessian 8 written; XGBoost copies them (8 + 8)
 XGBOOST_CPU = Path("XGBoost, CPU", 16 + 16, 0, 0, True)
 # float64 margins 8, label 4, results 8; LightGBM copies them (8 + 8)
-LIGHTGBM_CPU = Path("LightGBM, CPU", 20 + 16, 0, 0, True)
+LIGHTGBM_CPU = Path("LightGBM, CPU", 20 + 16, 0, 0, True, exchanges=False)
 # XGBoost hands margins to the host (4), gradients go to the device (8)
 HOST = Path("XGBoost, CUDA, host objective", 16 + 12, 4 + 8 + 16, 12, True)
 # labels are on the device; margins come to the host and go back, since XGBoost has no other way to give them
@@ -56,6 +57,8 @@ DEVICE = Path("XGBoost, CUDA, device objective", 8, 4 + 4 + 16 + 16, 8, False)
 PATHS = (
     (CPU, XGBOOST_CPU), (CPU, LIGHTGBM_CPU), (A10G, HOST), (A10G, DEVICE), (H100, HOST), (H100, DEVICE),
 )  # fmt: skip
+# bytes of each exchange of a worker in a round: whether any has failed, 8; of a metric two float64 besides
+EXCHANGED = {"the objective": (8,), "a metric that is a mean": (8, 16)}
 FLEET = ((1_000_000, 1), (100_000_000, 1), (10_000_000_000, 100))  # rows, machines
 
 
@@ -76,13 +79,13 @@ def objective_seconds(rows: float, machine: Machine, path: Path) -> dict[str, fl
 
 
 def network_seconds(machines: int, machine: Machine, features: int, depth: int) -> tuple[float, float]:
-    """Of the metric, two float64 over all workers, and of the histograms of a tree, which any objective has."""
+    """Of the objective's and a metric's few bytes, and of the histograms of a tree, which any objective has."""
     if machines == 1:
         return 0.0, 0.0
     latency = 50e-6 * machines.bit_length()
     nodes = 2 ** (depth - 1)  # of the largest level; the smaller sibling is subtracted
     histograms = 2 * 2 * nodes * features * 256 * 16 / (machine.network * 1e9)  # a ring moves them twice
-    return latency, histograms + depth * latency
+    return latency * sum(map(len, EXCHANGED.values())), histograms + depth * latency
 
 
 def main() -> int:
@@ -97,21 +100,24 @@ def main() -> int:
         for rows, machines in FLEET:
             own = rows / machines
             parts = objective_seconds(own, machine, path)
-            metric, histograms = network_seconds(machines, machine, options.features, options.depth)
+            exchanges, histograms = network_seconds(machines, machine, options.features, options.depth)
+            exchanges = exchanges if path.exchanges else 0.0
             tree = tree_seconds(own, machine, options.features, options.depth) + histograms
             objective = sum(parts.values())
-            shared.append((objective + metric) / (objective + metric + tree))
+            shared.append((objective + exchanges) / (objective + exchanges + tree))
             where = (f"{machines} x " if machines > 1 else "") + machine.name
             limit = max(parts, key=lambda name: parts[name])
-            lines.append((path.name, where, rows, objective * 1e3, tree * 1e3, metric * 1e3, shared[-1], limit))
+            lines.append((path.name, where, rows, objective * 1e3, tree * 1e3, exchanges * 1e3, shared[-1], limit))
         shares.append((path.name, machine.name, *shared))
     bytes_moved = list(dict.fromkeys((path.name, path.host, path.link, path.device) for _, path in PATHS))
     columns: tuple[str, ...] = ("path", "host memory", "between host and device", "device memory")
     report.table("Bytes a row and round", columns, bytes_moved)
-    columns = ("path", "machine", "rows", "objective, ms", "tree, ms", "metric, ms", "share", "limited by")
+    columns = ("path", "machine", "rows", "objective, ms", "tree, ms", "exchanges, ms", "share", "limited by")
     report.table("A round", columns, lines, text="{:.3g}")
     sizes = [f"{rows:,} rows" + f" on {machines} machines" * (machines > 1) for rows, machines in FLEET]
     report.table("The objective's share of a round", ("path", "machine", *sizes), shares, text="{:.0%}")
+    for name, parts in EXCHANGED.items():
+        report.value(f"bytes a worker exchanges for {name}", sum(parts), "{:.0f}")
     report.note(f"{options.features} features, depth {options.depth}; on paper, nothing is measured")
     return report.finish()
 

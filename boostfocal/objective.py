@@ -147,7 +147,8 @@ class Objective(ABC):
         """The objective, in every calling convention of XGBoost and LightGBM.
 
         Called as (margin, DMatrix or Dataset) by ``train``, ``cv`` and ``Booster.update``, and as
-        (labels, margin[, weights]) by the scikit-learn classes.
+        (labels, margin[, weights]) by the scikit-learn classes. Of several workers of XGBoost each must call it in
+        every round, also one without rows: what one of them refuses, all raise.
         """
         with engines.failing_together():
             rows = engines.read(y_true, margin, sample_weight)

@@ -269,9 +269,6 @@ def test_lightgbm_trains_as_well_as_on_one_machine(client: Any) -> None:
 
 # --- last, since a worker dies ----------------------------------------------------------------------------
 
-# What XGBoost says on a worker whose peer has gone, in whichever exchange it was; Dask raises the first error it hears.
-LOST_PEER = r"src/collective/|[Aa]llreduce"
-
 
 class Deadly:
     """A loss that kills its worker in one round."""
@@ -289,7 +286,7 @@ class Deadly:
 def test_a_killed_worker_ends_training_with_an_error_and_leaves_the_loss_usable(client: Any) -> None:
     X, y, _ = rows(BINARY)
     data = xgb.dask.DaskQuantileDMatrix(client, *spread(client, [3000, 3000], X, y))
-    with pytest.raises(Exception, match=rf"cancelled|Killed|lost|{LOST_PEER}"):
+    with pytest.raises(Exception, match=r"cancelled|Killed|lost|src/collective/|[Aa]llreduce"):  # or what the other saw
         xgb.dask.train(client, parameters(BINARY, 0.0), data, 50, obj=Deadly(BINARY, 3))
     client.wait_for_workers(2, timeout=60)
     again = xgb.dask.DaskQuantileDMatrix(client, *spread(client, [3000, 3000], X, y))

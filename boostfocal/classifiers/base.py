@@ -239,14 +239,12 @@ class FocalClassifier:
     def _kept(self, kept: Setting) -> Float64s | None:
         if kept is None:
             return None
-        given = kept
-        if np.isscalar(kept):
-            if self._labels.size > 2:
-                raise ValueError(f"classes_kept must be one share for each of {self._labels.tolist()}, got {kept!r}")
-            kept = [kept, 1.0]
-        shares = self._by_class("classes_kept", kept, missing=1.0)
+        of_first = bool(np.isscalar(kept))
+        if of_first and self._labels.size > 2:
+            raise ValueError(f"classes_kept must be one share for each of {self._labels.tolist()}, got {kept!r}")
+        shares = self._by_class("classes_kept", [kept, 1.0] if of_first else kept, missing=1.0)
         if isinstance(shares, str) or (shares > 1).any():
-            raise ValueError(f"classes_kept must be shares in (0, 1], got {given!r}")
+            raise ValueError(f"classes_kept must be shares in (0, 1], got {kept!r}")
         return shares
 
     def _continued(self, previous: "FocalClassifier", codes: NDArray[np.intp], sample_weight: Any) -> Loss:

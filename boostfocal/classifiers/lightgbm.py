@@ -274,7 +274,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
             elif not (several or ours) and metrics.RANKED_BY["lightgbm"].fullmatch(metric.lower()):
                 theirs.append(metric.lower())
             elif metric.lower() not in NO_METRIC:
-                ours.append(metrics.ours(metric.lower(), self.posterior_))
+                ours.append(metrics.ours(metric.lower(), self.loss_))
         return theirs, ours
 
     def _starts(self, labels: NDArray[Any]) -> NDArray[np.float64]:

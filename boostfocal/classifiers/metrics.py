@@ -23,7 +23,7 @@ from ..metrics import (
     PrecisionAtK,
     RecallAtPrecision,
 )
-from ..posterior import Posterior
+from ..posterior import Loss, Posterior
 
 RANKED_BY = {
     "xgboost": re.compile(r"(auc|aucpr|map|pre|ndcg)(@[\d.]+)?-?"),
@@ -53,19 +53,19 @@ class Named(Metric):
         return float(self._function(y, margin, sample_weight))
 
 
-def ours(name: str, posterior: Posterior) -> Metric:
-    """The metric of a name of ours or of an engine, of rows that are sampled as those of training are.
+def ours(name: str, loss: Loss) -> Metric:
+    """The metric of a name of ours or of an engine, from the loss's posterior: of rows sampled as those of training.
 
     Raises
     ------
     ValueError
         For a name that is not known for so many classes.
     """
-    loss, several = posterior.loss, posterior.n_classes > 2
-    of_sample = Posterior(loss)
+    posterior = Posterior(loss)
+    several = posterior.n_classes > 2
 
     def of_proba(function: Callable[[Any, Any, Any], Any], greater_is_better: bool) -> Metric:
-        return Named(name, lambda y, margin, w: function(y, of_sample.predict_proba(margin), w), greater_is_better)
+        return Named(name, lambda y, margin, w: function(y, posterior.predict_proba(margin), w), greater_is_better)
 
     for names, metric in ((LOG_LOSS, LogLoss(loss)), (BRIER, Brier(loss)), (("focal",), FocalMetric(loss))):
         if name in names:

@@ -492,7 +492,7 @@ class _Evaluation:
                 self._maximize[metric] = True
             else:
                 # under this name an early stopping of the user's own would minimize it
-                found = metrics.ours("precision_average" if metric == "average_precision" else metric, posterior)
+                found = metrics.ours("precision_average" if metric == "average_precision" else metric, posterior.loss)
                 self._ours[found.name], self._maximize[found.name] = found.score, found.greater_is_better
         self.parameters: dict[str, Any] = {"eval_metric": theirs} if theirs else {}
         self._values: list[list[tuple[str, float]]] = []

@@ -10,7 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 MAX_CLASSES = 100  # a target of more distinct values is a quantity rather than a class
-IDENTITY = 0.5  # a text column with so many distinct values, of all rows, names rows rather than describes them
+IDENTITY = (
+    0.5  # a text column of so many distinct values, as a share of its rows, names rows rather than describes them
+)
 LEAK_AUC = 0.99  # a single feature that ranks this well is more likely the target than a good feature
 
 
@@ -187,7 +189,7 @@ def prepare(
     names = [column for column in features if _names_rows(features[column])]
     if names:
         notes.append(
-            f"differs from row to row, as an identity does: {_list(names)}; the engines can learn nothing from it that "
+            f"differs from row to row, as an identity does: {_list(names)}; hardly anything learned from it "
             "holds for other rows: leave it out with --drop"
         )
     return Table(

@@ -57,7 +57,7 @@ TOP_WEIGHT, PACE_TOP, SURPLUS_TOP, TOTAL, SURPLUS_SUM = (
 SHIFT, E, CLASS_CURVE, ETA, SURPLUS = (BLOCK * i for i in range(5))
 GRADIENT, HESSIAN = SHIFT, CLASS_CURVE  # likewise
 
-COMPILED = (0.0, 1.0, 2.0)  # gammas that get a kernel of their own: it takes two seconds to make and saves a sixth
+COMPILED = (0.0, 1.0, 2.0)  # gammas that get a kernel of their own: it takes two seconds to make and saves a quarter
 
 Kernel = Callable[..., None]
 
