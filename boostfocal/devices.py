@@ -74,3 +74,12 @@ class Moved:
 
 
 moved = Moved()
+
+
+def beside(array: NDArray[Any], other: Any) -> Any:
+    """A copy of `array` on the device if `other` is there, else itself."""
+    if not on_device(other):
+        return array
+    from .kernels import cuda
+
+    return cuda.moved(array)
