@@ -16,9 +16,10 @@ from . import rows
 from .rows import RowParameters
 
 THREADS = 128  # a block
+MIN_BLOCKS = 128  # for fewer Numba warns; threads without a row cost nothing
 MAX_BLOCKS = 4096  # beyond, threads take several rows
 
-ONE, ZERO = np.float32(1), np.float32(0)
+ONE, HALF, ZERO = np.float32(1), np.float32(0.5), np.float32(0)
 LARGEST = np.finfo(np.float32).max
 QUARTER = np.float32(LARGEST / 4)  # margins of classes are cut here, so that their differences are finite
 HUGE, TINY = np.float32(rows.HUGE), np.float32(1e-37)
@@ -42,13 +43,32 @@ def log(x):
 
 
 @inlined
+def root(x):
+    return np.float32(math.sqrt(x))
+
+
+@inlined
 def log1p(x):
     return np.float32(math.log1p(x))
 
 
 @inlined
 def power(q, log_q, gamma):
-    return exp(gamma * (log_q if log_q > DEEP else DEEP)) if gamma != ZERO else ONE
+    """q**gamma: whole powers and a root by multiplication, since exp(gamma log q) loses digits where q is small."""
+    whole = int(gamma)
+    rest = gamma - np.float32(whole)
+    result = ONE
+    if rest == HALF:
+        result = root(q)
+    elif rest != ZERO:
+        result = exp(rest * (log_q if log_q > DEEP else DEEP))
+    factor = q
+    while whole > 0:
+        if whole & 1:
+            result *= factor
+        factor *= factor
+        whole >>= 1
+    return result
 
 
 @inlined
@@ -258,7 +278,7 @@ def sum_kernel(values, partial):
 
 
 def _grid(n: int) -> tuple[int, int]:
-    return min(-(-n // THREADS), MAX_BLOCKS), THREADS
+    return min(max(-(-n // THREADS), MIN_BLOCKS), MAX_BLOCKS), THREADS
 
 
 def moved(array: Any) -> DeviceArray:
