@@ -2,9 +2,9 @@
 
 Correctness: gradients, Hessians and scores of every loss and memory layout on the device against the CPU's, and
 models of the engines' GPU backends against those of the CPU. Speed: the kernels beside a device copy of as many
-bytes, by CUDA events and by the clock; and whole rounds of XGBoost with its own objective and with ours, whose labels
-are on the host or on the device, and whose margins stay on the device. All grow the same trees. They take turns
-from round to round.
+bytes, by CUDA events and by the clock; and whole rounds of XGBoost with its own objective and with ours: as `obj`,
+which is given margins on the host, and with `TrainingOnDevice`, which computes the gradients on the device and keeps
+the margins there, too, if the rows are there. All grow the same trees. They take turns from round to round.
 
 Without a GPU, ``--quick`` runs all of it at a tiny size: the kernels in Numba's simulator, the rounds on the CPU.
 """
@@ -31,13 +31,14 @@ from sklearn.metrics import average_precision_score  # noqa: E402
 from training import table  # noqa: E402
 
 from boostfocal import FocalLoss, SoftmaxFocalLoss  # noqa: E402
-from boostfocal.classifiers.device_margins import MarginsOnDevice  # noqa: E402
+from boostfocal.device_training import TrainingOnDevice  # noqa: E402
 from boostfocal.kernels import cuda as kernels  # noqa: E402
 
 Array = NDArray[Any]
 K, L, FEATURES = 5, 3, 30
 DEVICE = "cuda" if GPU else "cpu"
 PARAMETERS = {"device": DEVICE, "max_depth": 6, "learning_rate": 0.1, "disable_default_eval_metric": 1}
+ON_DEVICE = "ours, margins on the device"
 NAMES = {"binary": "binary", "multiclass": f"{K} classes"}
 
 
@@ -109,51 +110,64 @@ def _mean(device: tuple[float, float], host: tuple[float, float]) -> float:
 
 
 def models(n: int, rounds: int, report: Report) -> Iterator[tuple[Any, ...]]:
+    """Models of each device, with our objective and, for comparison, with the engine's own."""
     X, y = table(n + n // 5)
     rows, held_out = slice(n), slice(n, None)
     loss = FocalLoss(2.0, 0.25)
     start = loss.optimal_margin(y[rows])
 
-    def xgboost(device: str) -> tuple[Array, list[float]]:
+    def xgboost(device: str, ours: bool) -> tuple[Array, list[float]]:
         put = on_device if device == "cuda" else np.asarray
-        data = xgb.QuantileDMatrix(put(X[rows]), put(y[rows]))
-        valid = xgb.QuantileDMatrix(put(X[held_out]), put(y[held_out]), ref=data)
+        data = xgb.QuantileDMatrix(put(X[rows]), y[rows])
+        valid = xgb.QuantileDMatrix(put(X[held_out]), y[held_out], ref=data)
         results: dict[str, Any] = {}
+        options = PARAMETERS | {"device": device}
+        if ours:
+            options |= {"base_score": start}
+            callbacks = [TrainingOnDevice(loss, put(X[rows]), y[rows])] if device == "cuda" else []
+            more: dict[str, Any] = {"obj": loss, "custom_metric": loss.metric, "callbacks": callbacks}
+        else:
+            options |= {"objective": "binary:logistic", "eval_metric": "logloss"}
+            more = {}
         booster = xgb.train(
-            PARAMETERS | {"device": device, "base_score": start}, data, rounds, obj=loss, custom_metric=loss.metric,
-            evals=[(valid, "valid")], evals_result=results, verbose_eval=False,
-        )  # fmt: skip
-        return booster.predict(valid, output_margin=True), results["valid"]["focal"]
+            options, data, rounds, evals=[(valid, "valid")], evals_result=results, verbose_eval=False, **more
+        )
+        return booster.predict(valid, output_margin=True), results["valid"]["focal" if ours else "logloss"]
 
-    def lightgbm(device: str) -> tuple[Array, list[float]]:
-        options = {"device_type": device, "verbosity": -1}
-        data = lgb.Dataset(X[rows], y[rows], init_score=np.full(n, start), params=options)
-        valid = lgb.Dataset(X[held_out], y[held_out], reference=data, init_score=np.full(len(y) - n, start))
+    def lightgbm(device: str, ours: bool) -> tuple[Array, list[float]]:
+        options: dict[str, Any] = {"device_type": device, "verbosity": -1, "learning_rate": 0.1}
+        init = start if ours else 0.0
+        data = lgb.Dataset(X[rows], y[rows], init_score=np.full(n, init) if ours else None, params=options)
+        valid = lgb.Dataset(
+            X[held_out], y[held_out], init_score=np.full(len(y) - n, init) if ours else None, reference=data
+        )
         results: dict[str, Any] = {}
+        options |= {"objective": loss, "metric": "None"} if ours else {"objective": "binary"}
         booster = lgb.train(
-            options | {"objective": loss, "metric": "None", "learning_rate": 0.1}, data, rounds, [valid],
-            feval=loss.metric, callbacks=[lgb.record_evaluation(results)],
+            options, data, rounds, [valid], feval=loss.metric if ours else None,
+            callbacks=[lgb.record_evaluation(results)],
         )  # fmt: skip
-        return booster.predict(X[held_out]) + start, results["valid_0"]["focal"]
+        curve = results["valid_0"]["focal" if ours else "binary_logloss"]
+        return booster.predict(X[held_out], raw_score=True) + init, curve
 
-    for engine, train, devices in (
-        ("XGBoost", xgboost, ("cpu", "cuda")),
-        ("LightGBM", lightgbm, ("cpu", "gpu", "cuda")),
-    ):
-        cpu_curve: list[float] = []
-        for device in devices:
-            if engine == "XGBoost" and device == "cuda" and not GPU:  # it would fall back to the CPU
-                continue
-            begin = time.perf_counter()
-            try:
-                margin, curve = train(device)
-            except lgb.basic.LightGBMError as error:  # a backend that this build, or this machine, does not have
-                report.note(f"{engine} on {device}: {str(error).splitlines()[0]}")
-                continue
-            cpu_curve = cpu_curve or curve
-            worst = float(np.max(np.abs(np.array(curve) / cpu_curve - 1)))
-            precision = float(average_precision_score(y[held_out], margin))
-            yield engine, device, precision, curve[-1], worst, time.perf_counter() - begin
+    engines = (("XGBoost", xgboost, ("cpu", "cuda")), ("LightGBM", lightgbm, ("cpu", "gpu", "cuda")))
+    for engine, train, devices in engines:
+        for ours in (True, False):
+            cpu_curve: list[float] = []
+            for device in devices:
+                if engine == "XGBoost" and device == "cuda" and not GPU:  # it would fall back to the CPU
+                    continue
+                begin = time.perf_counter()
+                try:
+                    margin, curve = train(device, ours)
+                except lgb.basic.LightGBMError as error:  # a backend that this build, or this machine, does not have
+                    report.note(f"{engine} on {device}: {str(error).splitlines()[0]}")
+                    continue
+                cpu_curve = cpu_curve or curve
+                worst = float(np.max(np.abs(np.array(curve) / cpu_curve - 1)))
+                precision = float(average_precision_score(y[held_out], margin))
+                what = "focal loss" if ours else "the engine's log loss"
+                yield engine, what, device, precision, curve[-1], worst, time.perf_counter() - begin
 
 
 # --- kernels ---------------------------------------------------------------------------------------
@@ -241,8 +255,7 @@ class Contender:
         if loop is not None:  # the boost of other contenders calls the objective itself
             self.booster.boost = self._watched("boost", self.booster.boost)
             X, labels = loop
-            self._loop = MarginsOnDevice(self, X, labels, None, float("nan"))
-            self._loop.before_training(self.booster)
+            TrainingOnDevice(self, X, labels).before_training(self.booster)
         self._objective = None if loss is None else self._watched("objective", loss)
 
     def _watched(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -256,10 +269,10 @@ class Contender:
 
         return watched
 
-    def gradient_hessian(self, *arguments: Any) -> Any:
-        """What the loop calls, as of a loss."""
-        assert self._objective is not None
-        return self._watched("objective", self._loss.gradient_hessian)(*arguments)
+    def __getattr__(self, name: str) -> Any:
+        """What the loop asks of its loss."""
+        found = getattr(self._loss, name)
+        return self._watched("objective", found) if name == "_gradient_hessian" else found
 
     def round(self) -> None:
         self._parts = dict.fromkeys(self.PARTS, 0.0)
@@ -289,9 +302,9 @@ def contenders(X: Array, y: Array, kind: str) -> dict[str, Contender]:
 
     return {
         "XGBoost's own": Contender(data(device_y), own),
-        "ours, labels on the host": Contender(data(y), start | scaled, loss),
-        "ours, labels on the device": Contender(data(device_y), start | scaled, loss),
-        "ours, margins stay on the device": Contender(data(device_y), start | scaled, loss, (device_X, device_y)),
+        "ours": Contender(data(y), start | scaled, loss),
+        "ours, gradients on the device": Contender(data(device_y), start | scaled, loss, (None, device_y)),
+        ON_DEVICE: Contender(data(device_y), start | scaled, loss, (device_X, device_y)),
     }
 
 
@@ -315,8 +328,8 @@ def round_rows(n: int, kind: str, rounds: int, report: Report) -> Iterator[tuple
         share = float(np.median(measured["objective"] / whole))
         times = float(np.median(whole / base))
         apart = float(np.abs(centre[name] - centre["XGBoost's own"]).mean())
-        yield n, NAMES[kind], name, float(np.median(whole)) * 1e3, times, objective, share, moved, apart
-        if name == "ours, margins stay on the device" and n == 10_000_000 and kind == "binary":
+        yield name, float(np.median(whole)) * 1e3, times, objective, share, moved, apart
+        if name == ON_DEVICE and n == 10_000_000 and kind == "binary":
             report.target("objective's share of a round, 10M x 30, labels on the device", share, high=0.05)
             report.target("a round, times XGBoost's own, 10M x 30, labels on the device", times, high=1.05)
 
@@ -353,7 +366,9 @@ def main() -> int:
         worst = max(max(row[2:4]) for row in rows)
         report.target("worst relative difference of a gradient or Hessian", worst, high=2e-6, timing=False)
     if "models" in sections:
-        columns = ("engine", "device", "average precision", "focal loss", "curve's worst difference", "seconds")
+        columns = (
+            "engine", "objective", "device", "average precision", "last loss", "curve's worst difference", "seconds",
+        )  # fmt: skip
         size, rounds = (2_000, 5) if small else (1_000_000, 100)
         report.table("Models", columns, list(models(size, rounds, report)), text="{:.5f}")
     if "kernels" in sections:
@@ -362,14 +377,13 @@ def main() -> int:
         report.table("Kernels, beside a copy of as many bytes", columns, list(kernel_rows(sizes, 3 if small else 15)))
     if "rounds" in sections:
         columns = (
-            "rows", "labels", "objective", "round, ms", "times XGBoost's own", "objective, ms", "its share",
-            "margins, ms", "mean distance of margins",
+            "objective", "round, ms", "times XGBoost's own", "objective, ms", "its share", "margins, ms",
+            "mean distance of margins",
         )  # fmt: skip
-        found = []
         for n in (2_000,) if small else (1_000_000, 10_000_000):
-            for kind in NAMES:
-                found += list(round_rows(n, kind, 3 if small else 20, report))
-        report.table(f"A round of XGBoost, {FEATURES} features, depth 6", columns, found)
+            for kind, title in NAMES.items():
+                rows = list(round_rows(n, kind, 3 if small else 10, report))
+                report.table(f"A round of XGBoost, {n:,} x {FEATURES}, {title}", columns, rows)
     return report.finish()
 
 

@@ -21,6 +21,7 @@ from .softmax import SoftmaxFocalLoss
 if TYPE_CHECKING:
     from .classifiers.lightgbm import FocalLGBMClassifier
     from .classifiers.xgboost import FocalXGBClassifier
+    from .device_training import TrainingOnDevice
 
 __version__ = version("boostfocal")
 
@@ -37,16 +38,21 @@ __all__ = [
     "PrecisionAtK",
     "RecallAtPrecision",
     "SoftmaxFocalLoss",
+    "TrainingOnDevice",
     "cost_threshold",
     "daily_alerts",
     "load",
 ]
 
-_BY_ENGINE = {"FocalLGBMClassifier": "lightgbm", "FocalXGBClassifier": "xgboost"}
+_BY_ENGINE = {
+    "FocalLGBMClassifier": "classifiers.lightgbm",
+    "FocalXGBClassifier": "classifiers.xgboost",
+    "TrainingOnDevice": "device_training",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """The classifiers, each when it is asked for: it needs its engine, which need not be installed."""
+    """What needs an engine, when it is asked for: the engine need not be installed."""
     if name in _BY_ENGINE:
-        return getattr(import_module(f".classifiers.{_BY_ENGINE[name]}", __name__), name)
+        return getattr(import_module(f".{_BY_ENGINE[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,16 +3,31 @@
 Any array with ``__cuda_array_interface__`` is one, of CuPy, cuDF, PyTorch or Numba.
 """
 
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 
 
 def on_device(array: Any) -> bool:
     return hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__")  # the second is Numba's
+
+
+@cache
+def compute() -> bool:
+    """Whether this process can compile kernels for a CUDA device, and run them."""
+    if find_spec("numba_cuda") is None:
+        return False
+    from numba import config, cuda
+
+    if config.ENABLE_CUDASIM or not cuda.is_available():
+        return False
+    try:
+        cuda.jit("void(float32[::1])")(lambda array: None)
+    except Exception:  # of a numba-cuda that does not fit NumPy, the driver or the toolkit: whatever it meets there
+        return False
+    return True
 
 
 def as_device(name: str, array: Any) -> Any:
@@ -54,32 +69,10 @@ def total(values: Any) -> float:
     return float(np.sum(values, dtype=np.float64))
 
 
-class Moved:
-    """Device copies of the labels and weights of data sets, so that they are moved once and not at every call."""
-
-    def __init__(self) -> None:
-        self._copies: WeakKeyDictionary[Any, dict[str, tuple[NDArray[Any], Any]]] = WeakKeyDictionary()
-
-    def __call__(self, dataset: Any, name: str, array: Any) -> Any:
-        """The device copy of `array`, which is `name` of `dataset` now: made anew if its values have changed."""
-        if array is None or on_device(array):
-            return array
-        from .kernels import cuda
-
-        copies = self._copies.setdefault(dataset, {})
-        found = copies.get(name)
-        if found is None or not np.array_equal(found[0], array):
-            found = copies[name] = (np.array(array), cuda.moved(array))
-        return found[1]
-
-
-moved = Moved()
-
-
-def beside(array: NDArray[Any], other: Any) -> Any:
-    """A copy of `array` on the device if `other` is there, else itself."""
-    if not on_device(other):
+def to_device(array: Any) -> Any:
+    """A copy on the device of what is on the host; anything else as it is."""
+    if on_device(array):
         return array
     from .kernels import cuda
 
-    return cuda.moved(array)
+    return cuda.moved(np.asarray(array))

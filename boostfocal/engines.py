@@ -49,8 +49,6 @@ def read(first: Any, second: Any, weights: Any) -> Rows:
         raise ValueError("y must be given: the data set has no labels")
     if weights is not None and np.size(weights) == 0:  # XGBoost's way to say that there are none
         weights = None
-    if any(map(devices.on_device, (first, labels, weights))):
-        labels, weights = devices.moved(second, "label", labels), devices.moved(second, "weight", weights)
     return Rows(_by_row(labels, first), first, weights)
 
 

@@ -177,12 +177,12 @@ class FocalLoss(Objective):
     def _check_values(self, rows: Rows) -> None:
         validation.check_values(*rows)
 
-    def _derivatives(self, rows: Rows, in_engine: bool) -> tuple[Float32s, Float32s, bool]:
+    def _derivatives(self, rows: Rows, in_engine: bool, out: Any = None) -> tuple[Float32s, Float32s, bool]:
         exact = self.hessian == "exact"
         if rows.on_device:
             from .kernels import cuda
 
-            return cuda.gradient_hessian(*rows, self._parameters, exact, self.max_step)
+            return cuda.gradient_hessian(*rows, self._parameters, exact, self.max_step, out)
         from .kernels import elementwise  # not at import: scoring needs no compiler
 
         return elementwise.gradient_hessian(*rows, self._parameters, exact, self.max_step, in_engine)

@@ -163,8 +163,8 @@ class Objective(ABC):
 
     # -------------------------------------------------------------------------------------------
 
-    def _gradient_hessian(self, rows: Rows, in_engine: bool) -> tuple[Float32s, Float32s]:
-        gradient, hessian, suspicious = self._derivatives(rows, in_engine)
+    def _gradient_hessian(self, rows: Rows, in_engine: bool, out: Any = None) -> tuple[Float32s, Float32s]:
+        gradient, hessian, suspicious = self._derivatives(rows, in_engine, out)
         if suspicious:
             self._check_values(rows.on_host())
         return gradient, hessian
@@ -183,8 +183,11 @@ class Objective(ABC):
         """Raise the error for a value that is not accepted."""
 
     @abstractmethod
-    def _derivatives(self, rows: Rows, in_engine: bool) -> tuple[Float32s, Float32s, bool]:
-        """Gradient, Hessian, and whether to look for a value that is not accepted."""
+    def _derivatives(self, rows: Rows, in_engine: bool, out: Any) -> tuple[Float32s, Float32s, bool]:
+        """Gradient, Hessian, and whether to look for a value that is not accepted.
+
+        On a device they are written into `out`, the arrays of an earlier call, if it is given.
+        """
 
     @abstractmethod
     def _losses(self, rows: Rows) -> tuple[Float32s, bool]:

@@ -170,12 +170,12 @@ class SoftmaxFocalLoss(Objective):
         validation.check_classes(rows.labels, self.n_classes)
         validation.check_values(margins=rows.margins, weights=rows.weights)
 
-    def _derivatives(self, rows: Rows, in_engine: bool) -> tuple[Float32s, Float32s, bool]:
+    def _derivatives(self, rows: Rows, in_engine: bool, out: Any = None) -> tuple[Float32s, Float32s, bool]:
         exact = self.hessian == "exact"
         if rows.on_device:
             from .kernels import cuda
 
-            return cuda.class_gradient_hessian(*rows, self._weights, self.gamma, exact, self.max_step)
+            return cuda.class_gradient_hessian(*rows, self._weights, self.gamma, exact, self.max_step, out)
         from .kernels import softmax  # not at import: scoring needs no compiler
 
         return softmax.gradient_hessian(*rows, self._weights, self.gamma, exact, self.max_step, in_engine)

@@ -71,22 +71,27 @@ def to_device(*arrays: np.ndarray) -> list[Any]:
     return [cuda.to_device(array) for array in arrays]
 
 
-def assert_agree(device: Any, host: np.ndarray, scale: np.ndarray | float = 0.0) -> None:
-    """Equal to the error of float32 arithmetic, relative to each value or to a larger `scale`."""
+def tolerance(loss: Any) -> float:
+    """Of float32 arithmetic: exp(gamma log q) loses digits in the tails, which powers of a whole or half gamma keep."""
+    return 1e-6 if simulated or (2 * np.asarray(loss.gamma) % 1 == 0).all() else 4e-6
+
+
+def assert_agree(device: Any, host: np.ndarray, scale: np.ndarray | float = 0.0, rtol: float = 1e-6) -> None:
+    """Equal to `rtol`, relative to each value or to a larger `scale`."""
     assert hasattr(device, "__cuda_ndarray__")
     assert device.dtype == np.float32
     found = device.copy_to_host()
     assert found.shape == host.shape
-    assert_array_equal(np.abs(found - host) <= 1e-6 * np.maximum(np.abs(host), scale) + 1e-35, True)
+    assert_array_equal(np.abs(found - host) <= rtol * np.maximum(np.abs(host), scale) + 1e-35, True)
 
 
 def assert_rows_agree(loss: Any, arrays: list[Any], host: Arrays | tuple[np.ndarray, ...]) -> None:
     gradient, hessian = loss.gradient_hessian(*arrays)
     expected = loss.gradient_hessian(*host)
-    assert_agree(gradient, expected[0])
+    assert_agree(gradient, expected[0], rtol=tolerance(loss))
     # where the exact Hessian changes its sign it is a small difference of its terms
     scale = 10 * np.abs(expected[0]) if loss.hessian == "exact" else 0.0
-    assert_agree(hessian, expected[1], scale)
+    assert_agree(hessian, expected[1], scale, tolerance(loss))
     assert_allclose(loss.mean(*arrays), loss.mean(*host), rtol=1e-6)
 
 
@@ -209,7 +214,7 @@ def test_everything_else_takes_device_arrays_to_the_host(loss: Any) -> None:
 
 
 class OnDevice(xgb.DMatrix):
-    """A training set that was made of device arrays, of which XGBoost gives back the labels and weights as such."""
+    """A data set that gives its labels and weights on the device, which XGBoost's own copies to the host up to 3.4."""
 
     def get_label(self) -> Any:
         return cuda.to_device(super().get_label())
@@ -218,14 +223,8 @@ class OnDevice(xgb.DMatrix):
         return cuda.to_device(super().get_weight())
 
 
-class HostWeights(OnDevice):
-    def get_weight(self) -> Any:
-        return xgb.DMatrix.get_weight(self)
-
-
-@pytest.mark.parametrize("kind", [OnDevice, HostWeights])
 @pytest.mark.parametrize("loss", [BINARY[1], SOFTMAX[0]], ids=repr)
-def test_training_with_labels_on_the_device_gives_the_same_model(loss: Any, kind: type) -> None:
+def test_training_with_labels_on_the_device_gives_the_same_model(loss: Any) -> None:
     labels, X, weights = rows(loss, 24)
     X = X.reshape(24, -1)
     parameters = {"disable_default_eval_metric": 1, "nthread": 1} | ({"num_class": K} if loss in SOFTMAX else {})
@@ -240,7 +239,7 @@ def test_training_with_labels_on_the_device_gives_the_same_model(loss: Any, kind
             evals_result=result, verbose_eval=False,
         )
         for data, objective, result in zip(
-            (xgb.DMatrix(X, labels, weight=weights), kind(X, labels, weight=weights)), (loss, on_host), results,
+            (xgb.DMatrix(X, labels, weight=weights), OnDevice(X, labels, weight=weights)), (loss, on_host), results,
             strict=True,
         )
     ]  # fmt: skip
@@ -261,25 +260,6 @@ def test_classifiers_take_labels_and_weights_on_the_device(kind: type) -> None:
     )
     assert_array_equal(there.predict_proba(X), here.predict_proba(X))
     assert_array_equal(there.classes_, [0, 1])
-
-
-def test_labels_and_weights_are_moved_once_and_again_when_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    loss = BINARY[1]
-    labels, margins, weights = rows(loss, 24)
-    data = HostWeights(margins[:, np.newaxis], labels, weight=weights)
-    moved = []
-    to_device = cuda.to_device
-    monkeypatch.setattr(cuda, "to_device", lambda array: moved.append(array) or to_device(array))
-
-    def moves() -> int:
-        moved.clear()
-        gradient = loss(margins, data)[0]
-        assert_agree(gradient, loss.gradient_hessian(labels, margins, data.get_weight())[0])
-        return sum(np.array_equal(array, data.get_weight()) for array in moved)
-
-    assert [moves(), moves(), moves()] == [1, 0, 0]
-    data.set_weight(weights + 1)
-    assert [moves(), moves()] == [1, 0]
 
 
 # --- on a real device, and for it --------------------------------------------------------------------
@@ -337,26 +317,3 @@ def test_kernels_compile_for_the_devices_that_xgboost_supports() -> None:
         env=os.environ | {"NUMBA_ENABLE_CUDASIM": "0"},
     )
     assert done.stdout.strip() == "compiled", done.stderr
-
-
-@pytest.mark.gpu
-@on_gpu
-@pytest.mark.parametrize("loss", [BINARY[1], SOFTMAX[0]], ids=repr)
-def test_training_on_the_device_equals_training_on_the_cpu(loss: Any) -> None:
-    cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
-    labels, X, weights = rows(loss, 20_000)
-    X = X.reshape(len(X), -1)
-    parameters = {"disable_default_eval_metric": 1} | ({"num_class": K} if loss in SOFTMAX else {})
-    returned = []
-
-    def watched(margin: Any, data: Any) -> Any:
-        returned.append(loss(margin, data))
-        return returned[-1]
-
-    cpu = xgb.train(parameters, xgb.DMatrix(X, labels, weight=weights), 20, obj=loss)
-    data = xgb.QuantileDMatrix(cupy.asarray(X), cupy.asarray(labels), weight=cupy.asarray(weights))
-    gpu = xgb.train({**parameters, "device": "cuda"}, data, 20, obj=watched)
-    gradients = [array for pair in returned for array in pair]
-    assert all(hasattr(array, "__cuda_array_interface__") for array in gradients)  # no copy on the host
-    margins = [booster.predict(xgb.DMatrix(X), output_margin=True) for booster in (cpu, gpu)]
-    assert_allclose(loss.mean(labels, margins[1]), loss.mean(labels, margins[0]), rtol=0.01)

@@ -12,6 +12,7 @@ import xgboost as xgb
 from numpy.typing import ArrayLike, NDArray
 
 from .. import devices, engines, validation
+from ..device_training import TrainingOnDevice
 from ..metrics import Metric
 from ..objective import Hessian
 from ..posterior import Loss
@@ -195,6 +196,8 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
             callbacks = list(self.callbacks or [])
             if self.early_stopping_rounds is not None:
                 callbacks.append(evaluation.early_stopping(self.early_stopping_rounds))
+            on_device = str(self.device).startswith(("cuda", "gpu")) and devices.compute()
+            rounds = [TrainingOnDevice(self.loss_, X, codes, weights, self.missing)] if on_device else []
             results: dict[str, Any] = {}
             self._Booster = xgb.train(
                 parameters | evaluation.parameters,
@@ -206,7 +209,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
                 custom_metric=evaluation if evals else None,
                 verbose_eval=verbose,
                 xgb_model=None if previous is None else previous._as_trained(),
-                callbacks=[_Callbacks(evaluation, callbacks)],
+                callbacks=[*rounds, _Callbacks(evaluation, callbacks)],
             )
         self._by_row = base_margin is not None
         self._training: dict[str, float] | None = _training(self._Booster)

@@ -5,6 +5,7 @@ for the CPU; where numbers are cut off, it is at the same places.
 """
 
 import math
+import threading
 from functools import lru_cache
 from typing import Any
 
@@ -28,6 +29,9 @@ DEEP = np.float32(-1e34)  # log q is cut here: gamma times it is finite
 
 DeviceArray = Any
 """A device array of Numba."""
+
+Gradients = tuple[DeviceArray, DeviceArray]
+"""Gradient and Hessian."""
 
 inlined = cuda.jit(device=True, inline="always")  # (compiling calls would want a device, and PTX needs none)
 
@@ -289,12 +293,55 @@ def moved(array: Any) -> DeviceArray:
     return cuda.to_device(np.ascontiguousarray(array, native))
 
 
+def _device() -> int:
+    return getattr(cuda.current_context().device, "id", 0)  # the simulator's one has no number
+
+
+class _Flags(threading.local):
+    """A number on each device, of this thread alone, which is 0 between launches."""
+
+    def __init__(self) -> None:
+        self._of_device: dict[int, DeviceArray] = {}
+
+    def here(self) -> DeviceArray:
+        device = _device()
+        if device not in self._of_device:
+            self._of_device[device] = cuda.to_device(np.zeros(1, np.int32))
+        return self._of_device[device]
+
+
+_flags = _Flags()
+
+
 def run(kernel: Any, n_threads: int, inputs: list[Any], scalars: tuple[Any, ...], out: list[DeviceArray]) -> bool:
-    """Launch a kernel, and tell whether it met a value to refuse; when this returns, the results are there."""
-    found = cuda.to_device(np.zeros(1, np.int32))
-    if n_threads:
-        kernel[_grid(n_threads)](*inputs, *scalars, *out, found)
-    return bool(found.copy_to_host()[0])
+    """Launch a kernel, and tell whether it met a value to refuse; when this returns, the results are there.
+
+    The smallest copy to the device takes as long as a kernel of ten million rows: flags and `constants` stay there.
+    """
+    if not n_threads:
+        return False
+    flag = _flags.here()
+    kernel[_grid(n_threads)](*inputs, *scalars, *out, flag)
+    found = bool(flag.copy_to_host()[0])
+    if found:
+        flag.copy_to_device(np.zeros(1, np.int32))
+    return found
+
+
+def constants(values: Any, real: type) -> DeviceArray:
+    """A loss's parameters on the device."""
+    array: NDArray[Any] = np.array(values, real)
+    return _constants(array.tobytes(), array.shape, real, _device())
+
+
+@lru_cache(maxsize=64)
+def _constants(content: bytes, shape: tuple[int, ...], real: type, device: int) -> DeviceArray:
+    return cuda.to_device(np.frombuffer(content, real).reshape(shape))
+
+
+def results(shape: tuple[int, ...], order: str, out: Gradients | None) -> Gradients:
+    """Where a gradient and a Hessian go: into `out`, of an earlier call for the same rows, or into new arrays."""
+    return out or (cuda.device_array(shape, np.float32, order=order), cuda.device_array(shape, np.float32, order=order))
 
 
 def inputs_on_device(labels: Any, margins: Any, weights: Any) -> tuple[list[DeviceArray], Any]:
@@ -305,15 +352,16 @@ def inputs_on_device(labels: Any, margins: Any, weights: Any) -> tuple[list[Devi
 
 
 def gradient_hessian(
-    labels: Any, margins: Any, weights: Any, parameters: tuple[RowParameters, ...], exact: bool, max_step: float
-) -> tuple[DeviceArray, DeviceArray, bool]:
+    labels: Any, margins: Any, weights: Any, parameters: tuple[RowParameters, ...], exact: bool, max_step: float,
+    out: Gradients | None = None,
+) -> tuple[DeviceArray, DeviceArray, bool]:  # fmt: skip
     """`elementwise.gradient_hessian` on the device, of arrays of which some are there already."""
     inputs, order = inputs_on_device(labels, margins, weights)
     shape = inputs[1].shape
-    gradient, hessian = (cuda.device_array(shape, np.float32, order=order) for _ in range(2))
+    gradient, hessian = results(shape, order, out)
     row = formulas["gradient_exact" if exact else "gradient_expected"]
     kernel = elementwise_kernel(row, False, np.float32, len(shape) > 1, weights is not None)
-    scalars = cuda.to_device(np.array(parameters, np.float32)), np.float32(1 / max_step), order == "F"
+    scalars = constants(parameters, np.float32), np.float32(1 / max_step), order == "F"
     return gradient, hessian, run(kernel, math.prod(shape), inputs, scalars, [gradient, hessian])
 
 
@@ -326,20 +374,20 @@ def losses(
     shape = inputs[1].shape
     result = cuda.device_array(shape, real, order=order)
     kernel = elementwise_kernel(row, True, real, len(shape) > 1, weights is not None)
-    scalars = cuda.to_device(np.array(parameters, real)), real(0), order == "F"
+    scalars = constants(parameters, real), real(0), order == "F"
     return result, run(kernel, math.prod(shape), inputs, scalars, [result, result])
 
 
 def class_gradient_hessian(
     labels: Any, margins: Any, sample_weight: Any, weights: NDArray[np.float64], gamma: float, exact: bool,
-    max_step: float,
+    max_step: float, out: Gradients | None = None,
 ) -> tuple[DeviceArray, DeviceArray, bool]:  # fmt: skip
     """`softmax.gradient_hessian` on the device, of arrays of which some are there already."""
     inputs, order = inputs_on_device(labels, margins, sample_weight)
     shape = inputs[1].shape
-    gradient, hessian = (cuda.device_array(shape, np.float32, order=order) for _ in range(2))
+    gradient, hessian = results(shape, order, out)
     kernel = softmax_kernel("gradient_exact" if exact else "gradient_expected", sample_weight is not None)
-    scalars = cuda.to_device(weights.astype(np.float32)), np.float32(gamma), np.float32(1 / max_step)
+    scalars = constants(weights, np.float32), np.float32(gamma), np.float32(1 / max_step)
     return gradient, hessian, run(kernel, shape[0], inputs, scalars, [gradient, hessian])
 
 
@@ -350,7 +398,7 @@ def class_losses(
     inputs, _ = inputs_on_device(labels, margins, sample_weight)
     result = cuda.device_array(inputs[1].shape[:1], np.float32)
     kernel = softmax_kernel("values", sample_weight is not None)
-    scalars = cuda.to_device(weights.astype(np.float32)), np.float32(gamma), np.float32(0)
+    scalars = constants(weights, np.float32), np.float32(gamma), np.float32(0)
     return result, run(kernel, result.shape[0], inputs, scalars, [result, result])
 
 

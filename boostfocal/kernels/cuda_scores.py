@@ -9,7 +9,20 @@ from numba import cuda
 from numpy.typing import NDArray
 
 from . import rows
-from .cuda import LARGEST, DeviceArray, absolute, inlined, inputs_on_device, losses, maximum, minimum, run, scale, where
+from .cuda import (
+    LARGEST,
+    DeviceArray,
+    absolute,
+    constants,
+    inlined,
+    inputs_on_device,
+    losses,
+    maximum,
+    minimum,
+    run,
+    scale,
+    where,
+)
 from .rows import RowParameters
 
 LIMIT, SMALLEST = np.float64(1e300), np.finfo(np.float64).tiny
@@ -112,7 +125,7 @@ def class_scores(
     """Weighted log loss or squared error of the posterior, of each row, and whether to look for a bad value."""
     inputs, _ = inputs_on_device(labels, margins, sample_weight)
     result = cuda.device_array(inputs[1].shape[:1], np.float64)
-    scalars = cuda.to_device(weights), np.float64(gamma)
+    scalars = constants(weights, np.float64), np.float64(gamma)
     return result, run(
         class_scores_kernel(brier, sample_weight is not None), result.shape[0], inputs, scalars, [result]
     )
