@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+# Kernels that the tests compile are kept for the next run, beside what pytest keeps. (Their key holds their text.)
+os.environ.setdefault("BOOSTFOCAL_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "kernels"))
 # The engines' threads wait spinning, and several test processes share the CPUs: each keeps to one thread. (Before the
 # engines are imported; `n_threads` is for tests of our own threads.)
 os.environ.setdefault("OMP_NUM_THREADS", "1")

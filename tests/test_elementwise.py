@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numba import njit
 from numpy.testing import assert_allclose, assert_array_equal
 
 from boostfocal import FocalLoss
@@ -284,16 +285,16 @@ def test_constant_half_integer_gamma_agrees_with_the_general_power(formula: str,
 
 
 def test_power_of_a_multiple_of_one_half_is_the_power() -> None:
-    @lanes.compiled
+    @njit
     def power(q: Any, log_q: Any, gamma: Any) -> Any:
         return lanes.power_halves(q, log_q, gamma)
 
     for q in np.float32([1, 0.9, 0.3, 1e-3, 1e-4]):
         for gamma in np.arange(0, 8, 0.5):
-            assert lanes.in_halves(gamma)
+            assert elementwise.in_halves(gamma)
             result = power(q, np.log(q), np.float32(gamma))
             assert result == pytest.approx(float(q) ** gamma, rel=1e-6)
-    assert not any(map(lanes.in_halves, (0.3, 1.25, 8.0)))
+    assert not any(map(elementwise.in_halves, (0.3, 1.25, 8.0)))
 
 
 @pytest.mark.parametrize("gamma", [50.0, 50.25, 200.0, 1000.0, (1000.0, 0.0), (0.0, 1000.0)], ids=str)

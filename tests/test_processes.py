@@ -80,7 +80,7 @@ def run(code: str, directory: Path, **environment: str | None) -> str:
     return process.stdout
 
 
-@pytest.mark.parametrize("home", [None, "/nonexistent"])
+@pytest.mark.parametrize("home", [None, "/dev/null/nowhere"])
 def test_nothing_needs_to_be_written(home: str | None, tmp_path: Path) -> None:
     code = f"""
 import pickle
@@ -93,7 +93,8 @@ gradient, hessian = loss.gradient_hessian(labels, margins)
 print(gradient.sum(dtype=float), hessian.sum(dtype=float), loss.metric.score(labels, margins))
 """
     tmp_path.chmod(0o555)
-    nowhere = dict.fromkeys(("TMPDIR", "TEMP", "TMP", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME"), "/nonexistent")
+    places = ("TMPDIR", "TEMP", "TMP", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "BOOSTFOCAL_CACHE_DIR")
+    nowhere = dict.fromkeys(places, "/dev/null/nowhere")
     output = run(code, tmp_path, HOME=home, **nowhere)
     assert not list(tmp_path.iterdir())
 

@@ -6,97 +6,27 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from . import lanes, threads
-from .lanes import ONE, Rows, bits, compiled, copy_to, in_halves, inner, is_plain, join, order, suspect
+from . import threads
+from .arrays import Rows, copy_to, is_plain, order
+from .cache import Kernel
 from .rows import RowParameters
-from .threads import FOUND, NEXT, finish, take
+from .threads import FOUND, NEXT
 
 PIECE = 16384  # rows that a thread takes at once, some 20 microseconds
 CHUNK = 65536  # rows that are copied to a buffer at once: it stays in the second-level cache
 BLOCK = 1024  # margins that the kernel makes float32 at once, in the first-level cache
 
-Kernel = Callable[..., None]
 
-
-@lru_cache(maxsize=512)  # a sweep over gammas must not compile twice
+@lru_cache(maxsize=512)  # a sweep over gammas must not load twice
 def _kernel(formula: str, gammas: tuple[float, float] | None, weighted: bool, wide: bool = False) -> Kernel:
-    """Compile the loop over rows; with `gammas`, which must be multiples of one half, as constants.
-
-    Every thread that calls it takes pieces of the rows until none is left. It tells if it met a value to refuse: it
-    gathers the sign bits of y, 1 - y and the weight, and those of results that are not finite. `wide` takes
-    float64 margins, and makes them float32 a block at a time: converted in the loop itself, they would halve
-    its lanes. The values' formula has no Hessian: `second` is not used.
-    """
-    row = lanes.formulas(halves=gammas is not None)[formula]
-    constant = gammas is not None
-    constant0, constant1 = (np.float32(gamma) for gamma in gammas or (0, 0))
-
-    if formula == "values":
-
-        @inner
-        def block(y, z, w, weight0, weight1, gamma0, gamma1, per_step, first, second):
-            if constant:
-                gamma0, gamma1 = constant0, constant1
-            signs = np.int32(0)
-            for i in range(z.size):
-                value = row(y[i], z[i], weight0, weight1, gamma0, gamma1)
-                if weighted:
-                    value *= w[i]
-                    signs = join(signs, bits(w[i]))
-                first[i] = value
-                signs = join(signs, join(suspect(value), join(bits(y[i]), bits(ONE - y[i]))))
-            return signs < 0
-
-    else:
-
-        @inner
-        def block(y, z, w, weight0, weight1, gamma0, gamma1, per_step, first, second):
-            if constant:
-                gamma0, gamma1 = constant0, constant1
-            signs = np.int32(0)
-            for i in range(z.size):
-                slope, bend = row(y[i], z[i], weight0, weight1, gamma0, gamma1, per_step)
-                if weighted:
-                    slope *= w[i]
-                    bend *= w[i]
-                    signs = join(signs, bits(w[i]))
-                first[i] = slope
-                second[i] = bend
-                signs = join(signs, join(suspect(slope), join(bits(y[i]), bits(ONE - y[i]))))
-            return signs < 0
-
-    narrowed, at_once = (_as_float32, BLOCK) if wide else (_as_they_are, PIECE)
-
-    @compiled
-    def pieces(progress, buffer, y, z, w, weight0, weight1, gamma0, gamma1, per_step, first, second):
-        begin = take(progress, PIECE)
-        while begin < z.size:
-            end = min(begin + PIECE, z.size)
-            found = False
-            for start in range(begin, end, at_once):
-                part = slice(start, min(start + at_once, end))
-                found |= block(
-                    y[part], narrowed(z[part], buffer), w[part], weight0, weight1, gamma0, gamma1, per_step,
-                    first[part], second[part],
-                )  # fmt: skip
-            finish(progress, end - begin, found)
-            begin = take(progress, PIECE)
-
-    return pieces
+    floats, margins = "float32[::1]", "float64[::1]" if wide else "float32[::1]"
+    signature = ("int64[::1]", floats, floats, margins, floats, *["float32"] * 5, floats, floats)
+    return Kernel("elementwise_loops", (formula, gammas, weighted, wide), signature)
 
 
-@inner
-def _as_they_are(z, buffer):
-    return z
-
-
-@inner
-def _as_float32(z, buffer):
-    """The margins as the formulas take them; beyond float32 they become infinite, which is their limit."""
-    narrow = buffer[: z.size]
-    for i in range(z.size):
-        narrow[i] = z[i]
-    return narrow
+def in_halves(gamma: float) -> bool:
+    """Whether q**gamma needs no exponential."""
+    return gamma < 8 and (2 * gamma).is_integer()
 
 
 # --- running -------------------------------------------------------------------------------------

@@ -1,8 +1,7 @@
 """The primitives of the row formulas as float32 lanes, which LLVM turns into SIMD code.
 
 `exp`, `log` and `log1p` are short polynomials: a call into libm would keep a loop over rows scalar.
-Nothing is cached on disk: compiling takes a process a second or two, and half of one for each other kind of
-gamma, and works where no directory is writable.
+Imported only where there is something to compile: see `cache`.
 """
 
 from functools import lru_cache
@@ -13,18 +12,19 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
 from . import rows
 
-# Numba would also make each function callable from C, and from Python: a third of the time that compiling takes.
-OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}, "no_cfunc_wrapper": True}
+# `cache.Kernel` calls what is compiled: no wrappers for C and Python, a third of the time that compiling takes, and no
+# counting of references, which would need Numba's runtime.
+OPTIONS: Any = {
+    "error_model": "numpy", "fastmath": {"contract", "nsz"},
+    "no_cfunc_wrapper": True, "no_cpython_wrapper": True, "_nrt": False,
+}  # fmt: skip
 compiled = njit(**OPTIONS)
-inner = njit(**OPTIONS, no_cpython_wrapper=True)  # for compiled code to call
-inlined = njit(**OPTIONS, no_cpython_wrapper=True, forceinline=True)  # a call left in the loop would keep it scalar
+inlined = njit(**OPTIONS, forceinline=True)  # a call left in the loop would keep it scalar
 
 Scalar = Any
-Rows = NDArray[Any]
 
 ONE = np.float32(1)
 ZERO = np.float32(0)
@@ -143,11 +143,6 @@ def power_halves(q: Scalar, log_q: Scalar, gamma: Scalar) -> Scalar:
     return result
 
 
-def in_halves(gamma: float) -> bool:
-    """Whether q**gamma needs no exponential."""
-    return gamma < 8 and (2 * gamma).is_integer()
-
-
 @lru_cache  # what kernels share is compiled once
 def formulas(halves: bool) -> dict[str, Any]:
     """The row formulas on lanes, by name; with `halves` gamma must be a compiled constant that is `in_halves`."""
@@ -207,23 +202,3 @@ def _turn_tile(context: Any, source: Any, i: Any, j: Any, to: Any) -> Any:
 
 
 turn_tile: Any = intrinsic(_turn_tile)
-
-
-def is_plain(rows: Rows, *dtypes: type[np.floating[Any]]) -> bool:
-    """Whether a kernel takes the array as it is.
-
-    (For other types, and for read-only arrays, Numba would compile again; copying them is cheaper.)
-    """
-    contiguous = rows.flags.c_contiguous or rows.flags.f_contiguous
-    return any(rows.dtype == dtype for dtype in dtypes) and contiguous and rows.flags.writeable
-
-
-def order(array: Rows) -> Any:
-    """The memory order of a result that goes beside `array`."""
-    return "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
-
-
-def copy_to(lanes: Rows, rows: Rows) -> None:
-    """Copy numbers of any type; float64 margins beyond float32 become infinite, which is their limit."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        np.copyto(lanes, rows, casting="unsafe")

@@ -6,306 +6,31 @@ them. All that belongs to a block's rows lies in one buffer, and all that belong
 at offsets that are compiled constants: LLVM then sees that nothing overlaps, and makes SIMD code.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import lanes, threads
-from .lanes import (
-    LARGEST,
-    ONE,
-    TILE,
-    TINY,
-    ZERO,
-    Rows,
-    bits,
-    compiled,
-    copy_to,
-    exp,
-    inlined,
-    inner,
-    is_plain,
-    join,
-    log_total,
-    maximum,
-    minimum,
-    order,
-    suspect,
-    turn_tile,
-    where,
-)
-from .threads import finish, take
+from . import threads
+from .arrays import Rows, copy_to, is_plain, order
+from .cache import Kernel
 
 BLOCK = 256  # rows
-QUARTER = np.float32(LARGEST / 4)
 PIECE = 65536  # elements that a thread takes at once
-
-# fields of the rows' buffer, and of a class's
-LABEL, WEIGHT, TOP, OTHERS, THIRDS, INVERSE, LOG_TOTAL, OWN_SHIFT, OWN_E, OWN_WEIGHT, PULL, CURVE, RATIO, PER_OTHERS = (
-    BLOCK * i for i in range(14)
-)
-TOP_WEIGHT, PACE_TOP, SURPLUS_TOP, TOTAL, SURPLUS_SUM = (
-    CURVE,
-    OWN_SHIFT,
-    OWN_E,
-    OWN_WEIGHT,
-    THIRDS,
-)  # when those are done with
-SHIFT, E, CLASS_CURVE, ETA, SURPLUS = (BLOCK * i for i in range(5))
-GRADIENT, HESSIAN = SHIFT, CLASS_CURVE  # likewise
+ROW_FIELDS, CLASS_FIELDS = 14, 5  # of the buffers, each of a block's rows; the first of a row is its weight
 
 COMPILED = (0.0, 1.0, 2.0)  # gammas that get a kernel of their own: it takes two seconds to make and saves a quarter
 
-Kernel = Callable[..., None]
-
-
-@inlined
-def clamp(z):
-    """A quarter of float32's range, so that the difference of two margins is finite; keeps NaN."""
-    return minimum(maximum(z, -QUARTER), QUARTER)
-
-
-@inlined
-def index(number):
-    """Of a class: unsigned, so that Numba does not make a negative one count from the end."""
-    return np.uint32(number)
-
-
-@inner
-def move(source, to):
-    for i in range(source.size):
-        to[i] = source[i]
-
-
-@inner
-def turn(source, to):
-    """to[j, i] = source[i, j], each with its second axis contiguous: in tiles, the last of which overlap."""
-    n, m = source.shape
-    if min(n, m) < TILE:
-        for i in range(n):
-            for j in range(m):
-                to[j, i] = source[i, j]
-    elif n < m:
-        for i in range(0, n, TILE):
-            first = min(i, n - TILE)
-            for j in range(0, m - TILE, TILE):
-                turn_tile(source, first, j, to)
-            turn_tile(source, first, m - TILE, to)
-    else:
-        for j in range(0, m, TILE):
-            first = min(j, m - TILE)
-            for i in range(0, n - TILE, TILE):
-                turn_tile(source, i, first, to)
-            turn_tile(source, n - TILE, first, to)
-
-
-@inner
-def fetch_rows(z, start, stop, margins):
-    turn(z[start:stop], margins[:, : stop - start])
-
-
-@inner
-def fetch_columns(z, start, stop, margins):
-    for k in range(margins.shape[0]):
-        move(z[start:stop, k], margins[k])
-
-
-@inner
-def store_rows(classes, field, out, start, stop):
-    turn(classes[:, field : field + stop - start], out[start:stop])
-
-
-@inner
-def store_columns(classes, field, out, start, stop):
-    for k in range(classes.shape[0]):
-        move(classes[k, field : field + stop - start], out[start:stop, k])
-
-
-@inner
-def load(margins, peak, classes, row):
-    """Each row's largest margin, and the distances from it; the sign bit of the result is set for a NaN."""
-    signs = np.int32(0)
-    for i in range(BLOCK):
-        peak[i] = -QUARTER
-        row[TOP + i] = ZERO
-    for k in range(classes.shape[0]):
-        column, number = margins[k], np.float32(k)
-        for i in range(BLOCK):
-            margin, highest, top = clamp(column[i]), peak[i], row[TOP + i]
-            higher = margin > highest
-            column[i] = margin
-            peak[i] = where(higher, margin, highest)
-            row[TOP + i] = where(higher, number, top)
-            signs = join(signs, suspect(np.float32(margin)))
-    for k in range(classes.shape[0]):
-        column, c = margins[k], classes[k]
-        for i in range(BLOCK):
-            c[SHIFT + i] = column[i] - peak[i]
-    return signs
-
 
 @lru_cache(maxsize=256)
-def _kernel(formula: str, gamma: float | None, layout: str) -> Kernel:
-    """Compile the loops for margins of a layout; with `gamma`, which must be one of COMPILED, as a constant.
-
-    As in `elementwise`, they return True if they met a value to refuse.
-    """
-    bound = lanes.formulas(halves=gamma is not None)
-    against_rest, derivatives, loss = bound["against_rest"], bound["derivatives"], bound["loss"]
-    other_derivatives, expected_hessian = bound["other_derivatives"], bound["expected_hessian"]
-    posterior_terms, posterior = bound["posterior_terms"], bound["posterior"]
-    constant = gamma is not None
-    gamma_constant = np.float32(gamma or 0)
-    fetch, store = (fetch_columns, store_columns) if layout == "F" else (fetch_rows, store_rows)
-    valued, expected = formula == "values", formula == "gradient_expected"
-
-    @inner
-    def block(classes, row, weights, gamma, per_step):
-        if constant:
-            gamma = gamma_constant
-        n_classes = weights.size
-        beyond = np.float32(n_classes)
-        signs = np.int32(0)
-
-        # exponentials and their sums
-        for i in range(BLOCK):
-            row[OTHERS + i] = ZERO
-            row[THIRDS + i] = ZERO
-        for k in range(n_classes):
-            c, number = classes[k], np.float32(k)
-            for i in range(BLOCK):
-                e = exp(c[SHIFT + i])
-                c[E + i] = e
-                other = where(row[TOP + i] == number, ZERO, e)
-                row[OTHERS + i] += other
-                if not expected:
-                    row[THIRDS + i] += where(row[LABEL + i] == number, ZERO, other)
-        for i in range(BLOCK):
-            row[INVERSE + i] = ONE / (ONE + row[OTHERS + i])
-            row[PER_OTHERS + i] = ONE / maximum(row[OTHERS + i], TINY)
-            row[LOG_TOTAL + i] = log_total(row[OTHERS + i])
-
-        # the true class
-        for i in range(BLOCK):
-            label = row[LABEL + i]
-            k = index(label) if label >= ZERO and label < beyond else index(ZERO)
-            signs = join(signs, np.int32(0) if label == np.float32(k) else np.int32(-1))
-            row[OWN_SHIFT + i] = classes[k, SHIFT + i]
-            row[OWN_E + i] = classes[k, E + i]
-            row[OWN_WEIGHT + i] = weights[k]
-        for i in range(BLOCK):
-            signs = join(signs, bits(row[WEIGHT + i]))
-            p, q, log_p, log_q = against_rest(
-                row[OWN_SHIFT + i], row[OWN_E + i], row[LABEL + i] == row[TOP + i],
-                row[OTHERS + i], row[INVERSE + i], row[LOG_TOTAL + i],
-            )  # fmt: skip
-            if valued:
-                value = row[WEIGHT + i] * loss(q, log_p, log_q, row[OWN_WEIGHT + i], gamma)
-                signs = join(signs, suspect(value))
-                row[CURVE + i] = value
-            else:
-                pull, curve = derivatives(p, q, log_p, log_q, row[OWN_WEIGHT + i], gamma)
-                row[PULL + i] = pull
-                row[CURVE + i] = curve
-                row[RATIO + i] = row[INVERSE + i] / maximum(q, TINY)
-        if valued:
-            return signs
-
-        # the posterior; the gradient, and the Hessian expected under it
-        if expected:
-            for i in range(BLOCK):
-                row[TOP_WEIGHT + i] = weights[index(row[TOP + i])]
-            for i in range(BLOCK):
-                p, q, log_p, log_q = against_rest(
-                    ZERO, ONE, True, row[OTHERS + i], row[INVERSE + i], row[LOG_TOTAL + i]
-                )
-                pull, curve = derivatives(p, q, log_p, log_q, row[TOP_WEIGHT + i], gamma)
-                pace, surplus = posterior_terms(q, pull, curve, True)
-                row[PACE_TOP + i] = pace
-                row[SURPLUS_TOP + i] = surplus * row[INVERSE + i]
-                row[TOTAL + i] = ZERO
-                row[SURPLUS_SUM + i] = ZERO
-            for k in range(n_classes):
-                c, number, weight = classes[k], np.float32(k), weights[k]
-                for i in range(BLOCK):
-                    is_top = row[TOP + i] == number
-                    p, q, log_p, log_q = against_rest(
-                        c[SHIFT + i], c[E + i], is_top, row[OTHERS + i], row[INVERSE + i], row[LOG_TOTAL + i]
-                    )
-                    pull, curve = derivatives(p, q, log_p, log_q, weight, gamma)
-                    pace, surplus = posterior_terms(q, pull, curve, is_top)
-                    eta = posterior(p, pace, row[PACE_TOP + i], is_top)
-                    surplus = where(is_top, ZERO, eta * surplus)
-                    c[CLASS_CURVE + i] = curve
-                    c[ETA + i] = eta
-                    c[SURPLUS + i] = surplus
-                    row[TOTAL + i] += eta
-                    row[SURPLUS_SUM + i] += surplus
-            for i in range(BLOCK):
-                row[TOTAL + i] = row[WEIGHT + i] / row[TOTAL + i]
-                row[PULL + i] *= row[WEIGHT + i]
-            for k in range(n_classes):
-                c, number = classes[k], np.float32(k)
-                for i in range(BLOCK):
-                    is_top = row[TOP + i] == number
-                    e, others = c[E + i], row[OTHERS + i]
-                    q = where(is_top, others, ONE + (others - e)) * row[INVERSE + i]
-                    r = where(is_top, ZERO, e * row[PER_OTHERS + i])
-                    hessian = row[TOTAL + i] * expected_hessian(
-                        e * row[INVERSE + i], q, r, c[ETA + i], c[CLASS_CURVE + i], row[PACE_TOP + i],
-                        row[SURPLUS_SUM + i] - c[SURPLUS + i], row[SURPLUS_TOP + i],
-                    )  # fmt: skip
-                    gradient = row[PULL + i] * where(row[LABEL + i] == number, -ONE, e * row[RATIO + i])
-                    hessian = maximum(hessian, abs(gradient) * per_step)
-                    c[GRADIENT + i] = gradient
-                    c[HESSIAN + i] = hessian
-                    signs = join(signs, suspect(gradient + hessian))
-            return signs
-
-        # the gradient and the exact Hessian
-        for k in range(n_classes):
-            c, number = classes[k], np.float32(k)
-            for i in range(BLOCK):
-                own, pull, curve = row[LABEL + i] == number, row[PULL + i], row[CURVE + i]
-                r, top = c[E + i] * row[RATIO + i], row[TOP + i]
-                # of the largest margin's class 1 - r would cancel, where another is the true one
-                cancels, thirds = (top == number) & (top != row[LABEL + i]), row[THIRDS + i] * row[RATIO + i]
-                gradient, hessian = other_derivatives(pull, curve, r, where(cancels, thirds, ONE - r))
-                gradient = where(own, -pull, gradient) * row[WEIGHT + i]
-                hessian = where(own, curve, hessian) * row[WEIGHT + i]
-                c[GRADIENT + i] = gradient
-                c[HESSIAN + i] = hessian
-                signs = join(signs, suspect(gradient + hessian))
-        return signs
-
-    @compiled
-    def pieces(progress, step, buffers, y, z, z_start, w, weights, gamma, per_step, first, second, out_start):
-        n = y.size
-        margins, peak, classes, row = buffers
-        begin = take(progress, step)
-        while begin < n:
-            end = min(begin + step, n)
-            signs = np.int32(0)
-            for start in range(begin, end, BLOCK):
-                stop = min(start + BLOCK, end)
-                fetch(z, z_start + start, z_start + stop, margins)
-                signs = join(signs, load(margins, peak, classes, row))
-                move(y[start:stop], row[LABEL:])
-                if w.size == n:
-                    move(w[start:stop], row[WEIGHT:])
-                signs = join(signs, block(classes, row, weights, gamma, per_step))
-                if valued:
-                    move(row[CURVE : CURVE + stop - start], first[out_start + start :])
-                else:
-                    store(classes, GRADIENT, first, out_start + start, out_start + stop)
-                    store(classes, HESSIAN, second, out_start + start, out_start + stop)
-            finish(progress, end - begin, signs < 0)
-            begin = take(progress, step)
-
-    return pieces
+def _kernel(formula: str, gamma: float | None, layout: str, wide: bool) -> Kernel:
+    matrix, margins = ("[::1, :]" if layout == "F" else "[:, ::1]"), "float64" if wide else "float32"
+    buffers = f"{margins}[:, ::1]", f"{margins}[::1]", "float32[:, ::1]", "float32[::1]"
+    inputs = "float32[::1]", margins + matrix, "int64", "float32[::1]"
+    out = "float32[::1]" if formula == "values" else "float32" + matrix
+    signature = ("int64[::1]", "int64", *buffers, *inputs, "float32[::1]", "float32", "float32", out, out, "int64")
+    return Kernel("softmax_loops", (formula, gamma, layout), signature)
 
 
 def _buffers(n_classes: int, dtype: Any) -> tuple[Rows, Rows, Rows, Rows]:
@@ -314,8 +39,8 @@ def _buffers(n_classes: int, dtype: Any) -> tuple[Rows, Rows, Rows, Rows]:
     Zeros, and weights of one: what the last block may have too many are rows to accept. (Made here, since code that
     allocates takes Numba longer to compile.)
     """
-    classes, row = np.zeros((n_classes, 5 * BLOCK), np.float32), np.zeros(14 * BLOCK, np.float32)
-    row[WEIGHT : WEIGHT + BLOCK] = 1
+    classes, row = np.zeros((n_classes, CLASS_FIELDS * BLOCK), np.float32), np.zeros(ROW_FIELDS * BLOCK, np.float32)
+    row[:BLOCK] = 1
     return np.zeros((n_classes, BLOCK), dtype), np.zeros(BLOCK, dtype), classes, row
 
 
@@ -332,7 +57,7 @@ def _run(
     labels, margins, sample_weight = inputs
     n, n_classes = margins.shape
     wide = not (margins.dtype.kind == "f" and margins.dtype.itemsize <= 4)
-    kernel = _kernel(formula, gamma if gamma in COMPILED else None, order(margins))
+    kernel = _kernel(formula, gamma if gamma in COMPILED else None, order(margins), wide)
     class_weights = weights.astype(np.float32)
     scalars = np.float32(gamma), np.float32(1 / max_step)
     margin_type = np.float64 if wide else np.float32
@@ -343,7 +68,7 @@ def _run(
     def whole(progress: threads.Progress) -> None:
         w = labels[:0] if sample_weight is None else sample_weight
         buffers = _buffers(n_classes, margin_type)
-        kernel(progress, step, buffers, labels, margins, 0, w, class_weights, *scalars, out[0], out[-1], 0)
+        kernel(progress, step, *buffers, labels, margins, 0, w, class_weights, *scalars, out[0], out[-1], 0)
 
     def column(rows: Rows, part: slice) -> Rows:
         return rows[part] if is_plain(rows, np.float32) else _copied(rows[part], np.float32)
@@ -356,7 +81,7 @@ def _run(
             z, z_start = margins, part.start
         else:
             z, z_start = _copied(margins[part], margin_type, order(margins)), 0
-        kernel(progress, step, buffers, y, z, z_start, w, class_weights, *scalars, out[0], out[-1], part.start)
+        kernel(progress, step, *buffers, y, z, z_start, w, class_weights, *scalars, out[0], out[-1], part.start)
         return bool(progress[threads.FOUND])
 
     plain = is_plain(labels, np.float32) and is_plain(margins, margin_type)

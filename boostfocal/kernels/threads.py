@@ -8,15 +8,12 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from threading import Lock
+from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
-from joblib import cpu_count
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
-
-from .lanes import compiled
 
 PER_THREAD = 100_000  # elements; below, waking another thread costs more than it saves
 
@@ -24,7 +21,7 @@ PER_THREAD = 100_000  # elements; below, waking another thread costs more than i
 # CPU is slower than none. See benchmarks/training.py.
 PER_THREAD_IN_ENGINE = 4_000_000
 
-SPINS = 20_000  # looks at the counter, a fraction of a millisecond: sleeping and waking up takes as long
+PATIENCE = 0.0002  # seconds of looking at the counter: sleeping and waking up takes as long
 
 Progress = NDArray[np.int64]
 """What the threads of a call share: the next row to take, the rows that are done, and whether a bad value was met."""
@@ -45,6 +42,8 @@ def count(n_elements: int, in_engine: bool = False) -> int:
 
 @lru_cache(maxsize=1)
 def cpus() -> int:
+    from joblib import cpu_count  # not at import, which takes longer than loading a kernel
+
     return int(cpu_count())  # affinity and container quota; reading them costs as much as 100k rows
 
 
@@ -59,7 +58,7 @@ def run(work: Work, n_rows: int, threads: int) -> bool:
     progress = begin()
     helping = [_pool(os.getpid()).submit(work, progress) for _ in range(threads - 1)]
     work(progress)
-    if not all_done(progress, n_rows, SPINS):
+    if helping and not _all_done(progress, n_rows):
         for future in helping:
             if not future.cancel():
                 future.result()
@@ -68,55 +67,36 @@ def run(work: Work, n_rows: int, threads: int) -> bool:
     return bool(progress[FOUND])
 
 
+def _all_done(progress: Progress, n_rows: int) -> bool:
+    """Whether all rows are done, soon."""
+    until = perf_counter() + PATIENCE
+    while progress[DONE] < n_rows:
+        if perf_counter() > until:
+            return False
+        sleep(0)  # lets go of Python's lock
+    return True
+
+
 def in_pieces(new_worker: Callable[[], Callable[[slice], bool]], n_rows: int, step: int) -> Work:
     """`run`'s work where pieces of rows are handed out in Python, to a worker of each thread's own."""
+    lock = Lock()
 
     def work(progress: Progress) -> None:
         worker = new_worker()
-        while (start := take(progress, step)) < n_rows:
+        while True:
+            with lock:
+                start = int(progress[NEXT])
+                progress[NEXT] += step
+            if start >= n_rows:
+                return
             stop = min(start + step, n_rows)
-            finish(progress, stop - start, worker(slice(start, stop)))
+            found = worker(slice(start, stop))
+            with lock:
+                progress[FOUND] |= found
+                progress[DONE] += stop - start
 
     return work
 
 
 def begin() -> Progress:
     return np.zeros(FOUND + 1, np.int64)
-
-
-# --- compiled, for kernels to call ---------------------------------------------------------------
-
-
-def _add(context: Any, array: Any, index: Any, value: Any) -> Any:
-    """Add to an element in one step that no other thread can come between. Returns what it was before."""
-
-    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = target.make_array(signature.args[0])(target, builder, arguments[0]).data
-        return builder.atomic_rmw("add", builder.gep(data, [arguments[1]]), arguments[2], "seq_cst")
-
-    return types.int64(array, types.intp, types.int64), generate
-
-
-_fetch_add: Any = intrinsic(_add)
-
-
-@compiled
-def take(progress: Progress, step: int) -> int:
-    """The first of `step` rows that no thread has taken yet; past the end if there are none."""
-    return _fetch_add(progress, NEXT, step)
-
-
-@compiled
-def finish(progress: Progress, n_rows: int, found: bool) -> None:
-    if found:
-        progress[FOUND] = 1
-    _fetch_add(progress, DONE, n_rows)
-
-
-@compiled
-def all_done(progress: Progress, n_rows: int, spins: int) -> bool:
-    """Whether all rows are done, looking at most so often."""
-    looks = 0
-    while looks < spins and _fetch_add(progress, DONE, 0) < n_rows:
-        looks += 1
-    return looks < spins
