@@ -31,7 +31,7 @@ from sklearn.metrics import average_precision_score
 from boostfocal import FocalLoss, SoftmaxFocalLoss
 
 Array = NDArray[Any]
-Objective = Callable[[Array, Any], tuple[Array, Array]]
+FocalLossBase = Callable[[Array, Any], tuple[Array, Array]]
 ROUNDS = 60
 FOLDS = 3
 RARE = 0.003  # share of positives in rare versions of tables
@@ -115,7 +115,7 @@ class Run:
 
     method: str
     setting: dict[str, Any]
-    objective: Objective | None
+    objective: FocalLossBase | None
     start: Any = None
     weights: tuple[float, float] | None = None  # of negative and positive rows, beside what the objective has
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -125,7 +125,7 @@ OWN = [Run("log loss", {}, None), Run("log loss", {}, None, parameters={"max_del
 WEIGHTED = "log loss of balanced weights"
 
 
-def changed(loss: Any, kind: str) -> Objective:
+def changed(loss: Any, kind: str) -> FocalLossBase:
     """The exact loss with its Hessian made positive."""
 
     def objective(margin: Array, data: Any) -> tuple[Array, Array]:
@@ -135,7 +135,7 @@ def changed(loss: Any, kind: str) -> Objective:
     return objective
 
 
-def with_hessian(kind: str, build: Callable[..., Any]) -> Objective:
+def with_hessian(kind: str, build: Callable[..., Any]) -> FocalLossBase:
     loss = build(hessian="expected" if kind == "expected" else "exact")
     return loss if kind in ("expected", "exact") else changed(loss, kind)
 
@@ -175,7 +175,7 @@ def runs(data: Data, engine: str, gammas: tuple[float, ...], alphas: tuple[Any, 
                         yield Run(package, setting, rows, start)
 
 
-def packages(k: int, gamma: float, engine: str) -> dict[str, Objective]:
+def packages(k: int, gamma: float, engine: str) -> dict[str, FocalLossBase]:
     if k == 2:
         found = {name: partial(p.rows, gamma=gamma) for name, p in installed().items() if engine in p.engines}
     else:

@@ -65,7 +65,7 @@ class TrainingOnDevice(xgb.callback.TrainingCallback):  # type: ignore[misc]
                 margins = model.predict(dtrain, output_margin=True, training=True)
                 margins = devices.to_device(margins) if on_device else margins
             gradients = self._loss._gradient_hessian(
-                self._loss._rows(labels, margins, sample_weight), in_engine=True, out=gradients
+                self._loss._batch(labels, margins, sample_weight), in_engine=True, out=gradients
             )
             model.boost(dtrain, iteration=iteration, grad=gradients[0], hess=gradients[1])
             if rows is not None:

@@ -75,4 +75,4 @@ def to_device(array: Any) -> Any:
         return array
     from .kernels import cuda
 
-    return cuda.moved(np.asarray(array))
+    return cuda.to_device(np.asarray(array))

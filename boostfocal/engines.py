@@ -19,37 +19,30 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import devices
+from .batch import Batch
 
-UNSET: Final = object()
+_NOT_PASSED: Final = object()
 """Default of a metric's fourth parameter, `group`: LightGBM's classes always fill it, XGBoost's never."""
 
 MetricResult = float | tuple[str, float] | tuple[str, float, bool]
 
 
-class Rows(NamedTuple):
-    """The rows of one call, whichever convention they came by. Read only: they may be the engine's memory."""
-
-    labels: Any
-    margins: Any
-    weights: NDArray[Any] | None
-
-
-def read(first: Any, second: Any, weights: Any) -> Rows:
+def read_batch(first: Any, second: Any, sample_weight: Any) -> Batch:
     """Tell the two orders apart: natively the second argument is the data set."""
     if not _is_dataset(second):
-        return Rows(_by_row(first, second), second, weights)
-    labels, weights = _of_dataset(second, "label"), _of_dataset(second, "weight")
+        return Batch(_by_row(first, second), second, sample_weight)
+    labels, sample_weight = _of_dataset(second, "label"), _of_dataset(second, "weight")
     if (labels is None or np.size(labels) == 0) and np.size(first) > 0:
         raise ValueError("y must be given: the data set has no labels")
-    if weights is not None and np.size(weights) == 0:  # XGBoost's way to say that there are none
-        weights = None
-    return Rows(_by_row(labels, first), first, weights)
+    if sample_weight is not None and np.size(sample_weight) == 0:  # XGBoost's way to say that there are none
+        sample_weight = None
+    return Batch(_by_row(labels, first), first, sample_weight)
 
 
 def _of_dataset(dataset: Any, field: str) -> Any:
@@ -95,14 +88,14 @@ def _by_row(labels: Any, margins: Any) -> Any:
 # --- XGBoost's workers, each of which has some of the rows ------------------------------------------
 
 
-def distributed() -> bool:
+def is_distributed() -> bool:
     """Whether this process is one of several workers that XGBoost trains a model on."""
     collective = _collective()
     return collective is not None and collective.is_distributed() and collective.get_world_size() > 1
 
 
 @contextmanager
-def failing_together() -> Iterator[None]:
+def raise_on_all_workers() -> Iterator[None]:
     """What one of XGBoost's workers raises in the block all of them raise: none is left waiting for another.
 
     Each must enter it as often as the others.
@@ -112,7 +105,7 @@ def failing_together() -> Iterator[None]:
         yield
     except Exception as raised:
         error = raised
-    if distributed():
+    if is_distributed():
         collective = _collective()
         rank = int(
             collective.allreduce(np.array([-1 if error is None else collective.get_rank()]), collective.Op.MAX)[0]
@@ -124,36 +117,36 @@ def failing_together() -> Iterator[None]:
         raise error
 
 
-def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def allreduce_sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The sum over all workers, each of which must call this as often as the others."""
     collective = _collective()
     total = collective.allreduce(np.ascontiguousarray(values, np.float64), collective.Op.SUM)
     return np.reshape(total, np.shape(values))  # which XGBoost below 3.4 makes flat
 
 
-def gathered(rows: Rows) -> Rows:
+def allgather(batch: Batch) -> Batch:
     """The rows of all workers, on each of them."""
     collective = _collective()
     world, rank = collective.get_world_size(), collective.get_rank()
-    n = len(rows.labels)
-    columns = [np.shape(array)[1] if np.ndim(array) > 1 else 0 for array in (rows.labels, rows.margins)]
+    n = len(batch.labels)
+    columns = [np.shape(array)[1] if np.ndim(array) > 1 else 0 for array in (batch.labels, batch.margins)]
     # what a worker without rows cannot know
     label_columns, margin_columns, weighted = collective.allreduce(
-        np.array([*columns, rows.weights is not None], np.int64), collective.Op.MAX
+        np.array([*columns, batch.sample_weight is not None], np.int64), collective.Op.MAX
     )
-    counts = summed(np.where(np.arange(world) == rank, float(n), 0.0)).astype(np.intp)
+    counts = allreduce_sum(np.where(np.arange(world) == rank, float(n), 0.0)).astype(np.intp)
     first = int(counts[:rank].sum())
 
     def of_all(array: Any, n_columns: int) -> NDArray[np.float64]:
         result = np.zeros((int(counts.sum()), *([n_columns] if n_columns else [])))
         if n:
             result[first : first + n] = devices.to_host("rows", array)
-        return summed(result)
+        return allreduce_sum(result)
 
-    weights = np.ones(n) if rows.weights is None else rows.weights
-    return Rows(
-        of_all(rows.labels, label_columns), of_all(rows.margins, margin_columns),
-        of_all(weights, 0) if weighted else None,
+    sample_weight = np.ones(n) if batch.sample_weight is None else batch.sample_weight
+    return Batch(
+        of_all(batch.labels, label_columns), of_all(batch.margins, margin_columns),
+        of_all(sample_weight, 0) if weighted else None,
     )  # fmt: skip
 
 
@@ -165,12 +158,12 @@ def _collective() -> Any:
 # ---------------------------------------------------------------------------------------------------
 
 
-def answer(second: Any, group: Any, name: str, value: float, greater_is_better: bool) -> MetricResult:
+def format_metric_result(second: Any, group: Any, name: str, value: float, greater_is_better: bool) -> MetricResult:
     """A metric's value in the form its caller expects."""
     if _is_dataset(second):
         from_lightgbm = hasattr(second, "num_data")  # XGBoost's DMatrix has num_row
         return (name, value, greater_is_better) if from_lightgbm else (name, value)
-    return value if group is UNSET else (name, value, greater_is_better)
+    return value if group is _NOT_PASSED else (name, value, greater_is_better)
 
 
 def _is_dataset(argument: Any) -> bool:

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import validation
-from .kernels import rows
-from .objective import Float32s, Float64s, Hessian, Objective, Rows, Score, effective_counts, float64
+from .base import Float64s, FocalLossBase, Hessian, effective_counts, float64
+from .batch import Batch
+from .kernels import formulas
 from .partitions import summed
 
 GAMMA = "a number in [0, 1000], or a pair of them"
@@ -18,7 +19,7 @@ Pair = tuple[float, float]
 
 
 @dataclass(frozen=True, repr=False)
-class FocalLoss(Objective):
+class FocalLoss(FocalLossBase):
     r"""Alpha-balanced focal loss of binary labels, in margins.
 
     With ``p`` the sigmoid's probability of the true class of a row,
@@ -66,13 +67,15 @@ class FocalLoss(Objective):
         For a parameter that is not a number or outside its range.
     """
 
+    _KERNELS = "elementwise"
+
     gamma: float | Pair | tuple[Pair, ...] | NDArray[Any] = 2.0
     alpha: float | tuple[float, ...] | NDArray[Any] | None = None
     hessian: Hessian = "expected"
     max_step: float = 10.0
     # what follows from gamma and alpha: the formulas' parameters, for each label or once for all
     _n_labels: int | None = field(default=None, init=False, repr=False, compare=False)
-    _parameters: tuple[rows.RowParameters, ...] = field(default=(), init=False, repr=False, compare=False)
+    _parameters: tuple[formulas.RowParameters, ...] = field(default=(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         gamma, by_label = _coerced_gamma(self.gamma)
@@ -87,10 +90,10 @@ class FocalLoss(Objective):
             raise ValueError(f"alpha must have one value for each label as gamma has, {counts[0]}, got {alpha!r}")
         n_labels = counts[0] if counts else None
         object.__setattr__(self, "_n_labels", n_labels)
-        weights = [(1.0, 1.0) if value is None else (1 - value, value) for value in alphas]
+        by_class = [(1.0, 1.0) if value is None else (1 - value, value) for value in alphas]
         size = n_labels or 1
-        parameters = zip(weights * (size // len(weights)), pairs * (size // len(pairs)), strict=True)
-        object.__setattr__(self, "_parameters", tuple((*weight, *pair) for weight, pair in parameters))
+        parameters = zip(by_class * (size // len(by_class)), pairs * (size // len(pairs)), strict=True)
+        object.__setattr__(self, "_parameters", tuple((*alpha0_1, *pair) for alpha0_1, pair in parameters))
 
     @classmethod
     def balanced(
@@ -162,48 +165,28 @@ class FocalLoss(Objective):
         """
         labels, margins = self._labels_and_margins(y, margin)
         with np.errstate(under="ignore"):
-            return np.asarray(rows.values(float64(labels), float64(margins), *self._by_label))[()]
+            return np.asarray(formulas.focal_loss(float64(labels), float64(margins), *self._by_label))[()]
 
     @property
     def _columns(self) -> tuple[int, ...]:
         return (self._n_labels,) if self._n_labels else ()
 
-    def _rows(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> Rows:
+    @property
+    def _kernel_parameters(self) -> tuple[Any, ...]:
+        return (self._parameters,)
+
+    def _batch(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> Batch:
         labels = validation.labels("y", y, device=True)
         margins = validation.like("margin", margin, labels, "y", device=True)
         self._check_shape("y", labels)
-        return Rows(labels, margins, validation.weights(sample_weight, labels, device=True))
+        return Batch(labels, margins, validation.sample_weight(sample_weight, labels, device=True))
 
-    def _check_values(self, rows: Rows) -> None:
-        validation.check_values(*rows)
-
-    def _derivatives(self, rows: Rows, in_engine: bool, out: Any = None) -> tuple[Float32s, Float32s, bool]:
-        exact = self.hessian == "exact"
-        if rows.on_device:
-            from .kernels import cuda
-
-            return cuda.gradient_hessian(*rows, self._parameters, exact, self.max_step, out)
-        from .kernels import elementwise  # not at import: scoring needs no compiler
-
-        return elementwise.gradient_hessian(*rows, self._parameters, exact, self.max_step, in_engine)
-
-    def _losses(self, rows: Rows) -> tuple[Float32s, bool]:
-        if rows.on_device:
-            from .kernels import cuda
-
-            return cuda.losses(*rows, self._parameters)
-        from .kernels import elementwise
-
-        return elementwise.losses(*rows, self._parameters)
-
-    def _device_scores(self, score: Score, rows: Rows) -> tuple[Any, bool]:
-        from .kernels import cuda_scores
-
-        return cuda_scores.scores(score == "brier", *rows, self._parameters)
+    def _check_values(self, batch: Batch) -> None:
+        validation.check_values(*batch)
 
     # --- probabilities and margins --------------------------------------------------------------
 
-    def log_odds(self, margin: ArrayLike, *, negatives_kept: float = 1.0) -> Float64s:
+    def log_odds(self, margin: ArrayLike, *, sampling_rates: ArrayLike = 1.0) -> Float64s:
         """Log odds of the positive class: the logit of `predict_proba`, exact in both tails.
 
         Parameters, shape and errors are those of `predict_proba`; infinite margins give infinite log odds.
@@ -211,11 +194,10 @@ class FocalLoss(Objective):
         margins = validation.array("margin", margin)
         self._check_shape("margin", margins)
         validation.check_values(margins=margins)
-        accepted = "a number in (0, 1]"
-        kept = validation.number("negatives_kept", negatives_kept, accepted, 0, 1, closed="]")
-        return np.asarray(self._log_eta(float64(margins)) + np.log(kept))[()]
+        negative, positive = validation.sampling_rates(sampling_rates, 2)
+        return np.asarray(self._log_eta(float64(margins)) + np.log(negative / positive))[()]
 
-    def predict_proba(self, margin: ArrayLike, *, negatives_kept: float = 1.0) -> Float64s:
+    def predict_proba(self, margin: ArrayLike, *, sampling_rates: ArrayLike = 1.0) -> Float64s:
         """Probability of the positive class: the posterior eta(z) = A / (A + B).
 
         A and B are the gradient's magnitudes at `margin` for a negative and a positive row: eta is the
@@ -226,9 +208,9 @@ class FocalLoss(Objective):
         ----------
         margin : array_like
             Raw scores of a model trained with this loss.
-        negatives_kept : float, default 1.0
-            Share of the negative rows that were kept for training, in (0, 1], the positives having all
-            been kept: the odds are multiplied by it.
+        sampling_rates : float or (float, float), default 1.0
+            By how much the negative rows, and the positive ones, were sampled for training: 0.1 for a tenth of
+            the negatives and all positives. Only their ratio matters: the odds are multiplied by it.
 
         Returns
         -------
@@ -237,11 +219,11 @@ class FocalLoss(Objective):
         Raises
         ------
         TypeError, ValueError
-            For margins that are not numbers, and a rate outside (0, 1].
+            For margins that are not numbers, and rates that are not positive.
         """
         from scipy.special import expit
 
-        return expit(self.log_odds(margin, negatives_kept=negatives_kept))  # type: ignore[no-any-return]
+        return expit(self.log_odds(margin, sampling_rates=sampling_rates))  # type: ignore[no-any-return]
 
     def log_loss(self, y: ArrayLike, margin: ArrayLike) -> Float64s:
         """Log loss of `predict_proba`, in nats: exact in both tails.
@@ -325,9 +307,9 @@ class FocalLoss(Objective):
 
     @property
     def _by_label(self) -> tuple[Any, Any, Any, Any]:
-        """weight0, weight1, gamma0 and gamma1: numbers, or arrays of shape (L,)."""
-        weight0, weight1, gamma0, gamma1 = np.array(self._parameters).T if self._n_labels else self._parameters[0]
-        return weight0, weight1, gamma0, gamma1
+        """alpha0, alpha1, gamma0 and gamma1: numbers, or arrays of shape (L,)."""
+        alpha0, alpha1, gamma0, gamma1 = np.array(self._parameters).T if self._n_labels else self._parameters[0]
+        return alpha0, alpha1, gamma0, gamma1
 
     def _log_eta(self, margins: Any) -> Any:
         """Log odds of the posterior, by array operations alone."""
@@ -355,7 +337,7 @@ class FocalLoss(Objective):
 
 def _quiet_log_odds(margins: Any, *parameters: Any) -> Any:
     with np.errstate(over="ignore", under="ignore"):
-        return rows.log_odds(margins, *parameters)
+        return formulas.log_odds(margins, *parameters)
 
 
 def _coerced_gamma(value: Any) -> tuple[float | Pair | tuple[Pair, ...], bool]:
@@ -400,8 +382,8 @@ def _alpha(value: Any) -> float:
 def _counts(y: ArrayLike, sample_weight: ArrayLike | None) -> Float64s:
     """Weight of the negatives and of the positives, of shape (2,), or (2, L) of several labels."""
     labels = validation.labels("y", y)
-    weights = validation.weights(sample_weight, labels)
-    validation.check_values(labels, weights=weights)
+    weights = validation.sample_weight(sample_weight, labels)
+    validation.check_values(labels, sample_weight=weights)
     if weights is None:
         positives, total = np.sum(labels, axis=0, dtype=np.float64), float(labels.shape[0])
     else:

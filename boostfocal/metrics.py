@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import engines, validation
+from .batch import Batch
 
 
 class Loss(Protocol):
@@ -70,16 +71,16 @@ class Metric(ABC):
         """
 
     def __call__(
-        self, y_true: Any, margin: Any, sample_weight: Any = None, group: Any = engines.UNSET
+        self, y_true: Any, margin: Any, sample_weight: Any = None, group: Any = engines._NOT_PASSED
     ) -> engines.MetricResult:
         """The metric, in every calling convention of XGBoost and LightGBM."""
-        rows = engines.read(y_true, margin, sample_weight)
-        value = self._over_workers(rows) if engines.distributed() else self.score(*rows)
-        return engines.answer(margin, group, self.name, value, self.greater_is_better)
+        batch = engines.read_batch(y_true, margin, sample_weight)
+        value = self._over_workers(batch) if engines.is_distributed() else self.score(*batch)
+        return engines.format_metric_result(margin, group, self.name, value, self.greater_is_better)
 
-    def _over_workers(self, rows: engines.Rows) -> float:
+    def _over_workers(self, batch: Batch) -> float:
         """The value over the rows of all of XGBoost's workers, of which some may have none."""
-        return self.score(*engines.gathered(rows))
+        return self.score(*engines.allgather(batch))
 
 
 # --- of the loss and its posterior, for labels of every kind ---------------------------------------
@@ -93,10 +94,10 @@ class MeanMetric(Metric):
     def score(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         return self._mean(*self._sums(y, margin, sample_weight))
 
-    def _over_workers(self, rows: engines.Rows) -> float:
-        with engines.failing_together():
-            own = self._sums(*rows) if len(rows.labels) else (0.0, 0.0)
-        return self._mean(*engines.summed(np.array(own)))
+    def _over_workers(self, batch: Batch) -> float:
+        with engines.raise_on_all_workers():
+            own = self._sums(*batch) if len(batch.labels) else (0.0, 0.0)
+        return self._mean(*engines.allreduce_sum(np.array(own)))
 
     def _mean(self, total: float, weight: float) -> float:
         return float(total / validation.positive(weight, "sample_weight"))
@@ -172,8 +173,8 @@ class MacroAveragePrecision(Metric):
         if proba.ndim != 2:
             raise ValueError(f"margin must have a column for each class or label, got shape {proba.shape}")
         labels = validation.labels("y", y)
-        weights = validation.weights(sample_weight, labels)
-        validation.check_values(weights=weights)
+        weights = validation.sample_weight(sample_weight, labels)
+        validation.check_values(sample_weight=weights)
         positive = validation.by_class(labels, weights, proba.shape, "average precision")
         found = [column for column in range(proba.shape[1]) if positive(column).any()]
         scores = [average_precision_score(positive(k), proba[:, k], sample_weight=weights) for k in found]
@@ -194,7 +195,7 @@ class RankingMetric(Metric):
             )
         labels = validation.column("y", y)
         margins = validation.like("margin", margin, labels, "y")
-        weights = validation.weights(sample_weight, labels)
+        weights = validation.sample_weight(sample_weight, labels)
         validation.check_values(labels, margins, weights)
         return self._score(labels, margins, weights)
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import validation
+from .base import Float64s, float64
 from .focal import FocalLoss
-from .kernels import rows
-from .objective import Float64s, float64
+from .kernels import formulas
 from .softmax import SoftmaxFocalLoss
 
 Loss = FocalLoss | SoftmaxFocalLoss
@@ -45,19 +45,20 @@ class Posterior:
             object.__setattr__(self, "bias", (0.0,) * self.n_classes)
 
     @classmethod
-    def of_sample(cls, loss: Loss, classes_kept: ArrayLike | None = None) -> Self:
-        """The posterior of the population of which such a share of each class was kept for training.
+    def from_sampling_rates(cls, loss: Loss, sampling_rates: ArrayLike | None = None) -> Self:
+        """The posterior of the population of which each class was sampled at such a rate for training.
 
         Parameters
         ----------
         loss : FocalLoss or SoftmaxFocalLoss
-        classes_kept : array_like of shape (K,), optional
-            In (0, 1], or any numbers that are proportional to the shares.
+        sampling_rates : array_like of shape (K,), optional
+            Positive numbers. Only their ratios matter.
         """
-        if classes_kept is None:
+        if sampling_rates is None:
             return cls(loss)
-        kept = np.asarray(classes_kept, np.float64)
-        return cls(loss, bias=tuple(np.log(np.max(kept) / kept).tolist()))
+        posterior = cls(loss)
+        rates = validation.sampling_rates(sampling_rates, posterior.n_classes)
+        return replace(posterior, bias=tuple(np.log(np.max(rates) / rates).tolist()))
 
     @property
     def n_classes(self) -> int:
@@ -86,7 +87,7 @@ class Posterior:
         """`predict_proba` by array operations alone, so that margins may also be the symbols of a graph."""
         scores = self._scores(margins)
         if self.n_classes == 2:
-            second, first, _, _ = rows.sides(scores)
+            second, first, _, _ = formulas.sigmoid_and_logs(scores)
             return np.stack([first, second], axis=-1)
         e = np.exp(scores - np.max(scores, axis=-1, keepdims=True))
         return e / np.sum(e, axis=-1, keepdims=True)
@@ -119,8 +120,8 @@ class Posterior:
         margins = self._checked(margin)
         labels = validation.column("y", y, margins.shape[0])
         validation.check_classes(labels, self.n_classes)
-        weights = validation.weights(sample_weight, labels)
-        validation.check_values(weights=weights)
+        weights = validation.sample_weight(sample_weight, labels)
+        validation.check_values(sample_weight=weights)
         own = labels.astype(np.intp)
         by_row = np.ones(own.size) if weights is None else float64(weights)
         by_row = by_row / validation.positive(by_row.sum(), "sample_weight") * own.size
@@ -197,7 +198,7 @@ class Posterior:
         return margins
 
 
-def levelling(loss: Loss, margins: NDArray[Any], y: NDArray[np.intp], weights: ArrayLike | None) -> Float64s:
+def center_on_base_rate(loss: Loss, margins: NDArray[Any], y: NDArray[np.intp], weights: ArrayLike | None) -> Float64s:
     """The constant by which to move all margins, so that the mean posterior is the (weighted) share of each class.
 
     At the minimum of the loss the posterior's errors sum to zero with the weights A + B, which alpha makes

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import validation
-from .kernels import rows
-from .objective import Float32s, Float64s, Hessian, Objective, Rows, Score, effective_counts, float64
+from .base import Float64s, FocalLossBase, Hessian, effective_counts, float64
+from .batch import Batch
+from .kernels import formulas
 from .partitions import summed
 
 ALPHA = "None or one number in [1e-15, 1e15] for each class"
@@ -17,7 +18,7 @@ LARGEST = 1e300  # margins are cut here, so that infinite ones give limits and n
 
 
 @dataclass(frozen=True, repr=False)
-class SoftmaxFocalLoss(Objective):
+class SoftmaxFocalLoss(FocalLossBase):
     r"""Alpha-balanced focal loss of K classes, in margins.
 
     With ``p`` the softmax probability of a row's true class ``y``,
@@ -59,6 +60,8 @@ class SoftmaxFocalLoss(Objective):
     TypeError, ValueError
         For a parameter that is not a number or outside its range.
     """
+
+    _KERNELS = "softmax"
 
     n_classes: int
     gamma: float = 2.0
@@ -144,19 +147,23 @@ class SoftmaxFocalLoss(Objective):
         -------
         ndarray of float64 of shape (n,)
         """
-        checked = self._rows(y, margin, None).on_host()
+        checked = self._batch(y, margin, None).on_host()
         self._check_values(checked)
         own = checked.labels.astype(np.intp)[:, np.newaxis]
         sides = (np.take_along_axis(side, own, axis=1)[:, 0] for side in _sides(float64(checked.margins)))
         _, q, log_p, log_q = sides
         with np.errstate(under="ignore"):
-            return np.asarray(rows.loss(q, log_p, log_q, self._weights[own[:, 0]], self.gamma))
+            return np.asarray(formulas.loss(q, log_p, log_q, self._alpha[own[:, 0]], self.gamma))
 
     @property
     def _columns(self) -> tuple[int, ...]:
         return (self.n_classes,)
 
-    def _rows(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> Rows:
+    @property
+    def _kernel_parameters(self) -> tuple[Any, ...]:
+        return self._alpha, self.gamma
+
+    def _batch(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> Batch:
         labels = validation.column("y", y, device=True)
         margins = self._margins(margin, device=True)
         if margins.shape != (labels.size, self.n_classes):
@@ -164,39 +171,15 @@ class SoftmaxFocalLoss(Objective):
                 f"margin must have shape {(labels.size, self.n_classes)}, a row for each of y and a column for each "
                 f"class, got shape {margins.shape}"
             )
-        return Rows(labels, margins, validation.weights(sample_weight, labels, device=True))
+        return Batch(labels, margins, validation.sample_weight(sample_weight, labels, device=True))
 
-    def _check_values(self, rows: Rows) -> None:
-        validation.check_classes(rows.labels, self.n_classes)
-        validation.check_values(margins=rows.margins, weights=rows.weights)
-
-    def _derivatives(self, rows: Rows, in_engine: bool, out: Any = None) -> tuple[Float32s, Float32s, bool]:
-        exact = self.hessian == "exact"
-        if rows.on_device:
-            from .kernels import cuda
-
-            return cuda.class_gradient_hessian(*rows, self._weights, self.gamma, exact, self.max_step, out)
-        from .kernels import softmax  # not at import: scoring needs no compiler
-
-        return softmax.gradient_hessian(*rows, self._weights, self.gamma, exact, self.max_step, in_engine)
-
-    def _losses(self, rows: Rows) -> tuple[Float32s, bool]:
-        if rows.on_device:
-            from .kernels import cuda
-
-            return cuda.class_losses(*rows, self._weights, self.gamma)
-        from .kernels import softmax
-
-        return softmax.losses(*rows, self._weights, self.gamma)
-
-    def _device_scores(self, score: Score, rows: Rows) -> tuple[Any, bool]:
-        from .kernels import cuda_scores
-
-        return cuda_scores.class_scores(score == "brier", *rows, self._weights, self.gamma)
+    def _check_values(self, batch: Batch) -> None:
+        validation.check_classes(batch.labels, self.n_classes)
+        validation.check_values(margins=batch.margins, sample_weight=batch.sample_weight)
 
     # --- probabilities and margins --------------------------------------------------------------
 
-    def predict_proba(self, margin: ArrayLike, *, classes_kept: ArrayLike | None = None) -> Float64s:
+    def predict_proba(self, margin: ArrayLike, *, sampling_rates: ArrayLike | None = None) -> Float64s:
         """Probability of each class: the posterior at which the margins are stationary.
 
         With ``A_k`` the weighted loss's gradient divided by ``p_k - [k = y]`` for a row of class k, it
@@ -206,8 +189,8 @@ class SoftmaxFocalLoss(Objective):
         ----------
         margin : array_like of shape (..., K)
             Raw scores of a model trained with this loss.
-        classes_kept : array_like of shape (K,), optional
-            Share of each class's rows that were kept for training, in (0, 1].
+        sampling_rates : array_like of shape (K,), optional
+            By how much the rows of each class were sampled for training. Only their ratios matter.
 
         Returns
         -------
@@ -216,14 +199,12 @@ class SoftmaxFocalLoss(Objective):
         Raises
         ------
         TypeError, ValueError
-            For margins that are not numbers or of another number of classes, and shares outside (0, 1].
+            For margins that are not numbers or of another number of classes, and rates that are not positive.
         """
         log_odds = self._log_posterior(margin)
-        if classes_kept is not None:
-            kept = validation.array("classes_kept", classes_kept)
-            if kept.shape != (self.n_classes,) or not ((kept > 0) & (kept <= 1)).all():
-                raise ValueError(f"classes_kept must be {self.n_classes} numbers in (0, 1], got {classes_kept!r}")
-            log_odds += np.log(kept.max() / kept)
+        if sampling_rates is not None:
+            rates = validation.sampling_rates(sampling_rates, self.n_classes)
+            log_odds += np.log(np.max(rates) / rates)
         _, e, _, others = _shares(log_odds)
         return np.asarray(e / (1 + others))
 
@@ -240,7 +221,7 @@ class SoftmaxFocalLoss(Objective):
         -------
         ndarray of float64 of shape (n,)
         """
-        checked = self._rows(y, margin, None).on_host()
+        checked = self._batch(y, margin, None).on_host()
         self._check_values(checked)
         shift, _, _, others = _shares(self._log_posterior(checked.margins))
         own = checked.labels.astype(np.intp)[:, np.newaxis]
@@ -248,7 +229,7 @@ class SoftmaxFocalLoss(Objective):
 
     def brier(self, y: ArrayLike, margin: ArrayLike) -> Float64s:
         """Squared error of `predict_proba`, summed over the classes; parameters and result are those of `log_loss`."""
-        checked = self._rows(y, margin, None).on_host()
+        checked = self._batch(y, margin, None).on_host()
         self._check_values(checked)
         error = self.predict_proba(checked.margins)
         error[np.arange(error.shape[0]), checked.labels.astype(np.intp)] -= 1
@@ -277,7 +258,7 @@ class SoftmaxFocalLoss(Objective):
         with np.errstate(divide="ignore"):  # log(0) is the limit, -inf
             log_eta = np.log(values)
         possible = values > 0
-        margins = log_eta + np.log(self._weights)
+        margins = log_eta + np.log(self._alpha)
         several = possible.sum(axis=-1) > 1
         if self.gamma > 0 and several.any():
             margins[several] = self._solve(log_eta[several])
@@ -308,7 +289,7 @@ class SoftmaxFocalLoss(Objective):
     # -------------------------------------------------------------------------------------------
 
     @property
-    def _weights(self) -> Float64s:
+    def _alpha(self) -> Float64s:
         return np.ones(self.n_classes) if self.alpha is None else np.array(self.alpha)
 
     def _margins(self, margin: ArrayLike, device: bool = False) -> NDArray[Any]:
@@ -329,54 +310,54 @@ class SoftmaxFocalLoss(Objective):
     def _log_eta(self, margins: Any) -> Any:
         """`_log_posterior` by array operations alone."""
         with np.errstate(under="ignore"):
-            return rows.log_posterior(*_sides(margins), self._weights, self.gamma)
+            return formulas.log_posterior(*_sides(margins), self._alpha, self.gamma)
 
     def _solve(self, log_eta: Float64s) -> Float64s:
         """Log probabilities of the softmax whose posterior is exp(log_eta), of shape (n, K), for gamma > 0.
 
-        The posterior of a class is a constant of the row, exp(-level), times an increasing function of its
-        log odds alone: one root finds the log odds of all classes at a level, another the level at which
-        their probabilities sum to one.
+        The posterior of a class is a constant of the row, exp(-log_normalizer), times an increasing function of its
+        log odds alone: one root finds the log odds of all classes given the constant, another the constant with
+        which their probabilities sum to one.
         """
         from scipy.optimize.elementwise import find_root
 
         n, n_classes = log_eta.shape
         possible = log_eta > -np.inf
-        weights = np.broadcast_to(self._weights, log_eta.shape)
-        log_weights, gamma, log_2 = np.log(weights), self.gamma, np.log(2)
+        alpha = np.broadcast_to(self._alpha, log_eta.shape)
+        log_alpha, gamma, log_2 = np.log(alpha), self.gamma, np.log(2)
 
-        def log_odds(level: Float64s, row: NDArray[np.intp]) -> Float64s:
-            target = np.where(possible[row], level[:, np.newaxis] + log_eta[row], 0.0)
-            unweighted = target + log_weights[row]
+        def log_odds(log_normalizer: Float64s, row: NDArray[np.intp]) -> Float64s:
+            target = np.where(possible[row], log_normalizer[:, np.newaxis] + log_eta[row], 0.0)
+            unweighted = target + log_alpha[row]
             high = np.maximum(0, (unweighted + np.log1p(gamma) + log_2) / gamma) + 1
             low = np.minimum(0, unweighted - gamma * log_2) - 1
             root = find_root(
-                lambda x, target, weight: self._log_posterior_at(x, weight) - target,
-                (low, high), args=(target, weights[row]),
+                lambda x, target, alpha: self._log_posterior_at(x, alpha) - target,
+                (low, high), args=(target, alpha[row]),
             )  # fmt: skip
             return np.where(possible[row], root.x, -np.inf)
 
-        def surplus(level: Any, row: Any) -> Any:
+        def log_excess(log_normalizer: Any, row: Any) -> Any:
             """Has the sign of sum p - 1, without cancellation: log of all p but the largest, minus log of its q."""
-            odds = log_odds(np.ravel(level), np.ravel(row).astype(np.intp))
-            probability = rows.sides(odds)[0]
+            odds = log_odds(np.ravel(log_normalizer), np.ravel(row).astype(np.intp))
+            probability = formulas.sigmoid_and_logs(odds)[0]
             largest = np.argmax(odds, axis=1)[:, np.newaxis]
             others = np.sum(probability, axis=1, where=np.arange(n_classes) != largest)
-            log_q = rows.sides(np.take_along_axis(odds, largest, axis=1)[:, 0])[3]
+            log_q = formulas.sigmoid_and_logs(np.take_along_axis(odds, largest, axis=1)[:, 0])[3]
             with np.errstate(divide="ignore"):
-                return np.reshape(np.log(others) - log_q, np.shape(level))
+                return np.reshape(np.log(others) - log_q, np.shape(log_normalizer))
 
-        # at which level a class has p = 1 / k, for the k classes that are possible: the level is between those
+        # the constant lies between those with which each of the k classes that are possible has p = 1 / k
         alike = np.broadcast_to(-np.log(possible.sum(axis=1, keepdims=True) - 1), log_eta.shape)
-        levels = np.where(possible, self._log_posterior_at(alike, weights) - log_eta, np.nan)
-        low, high = np.nanmin(levels, axis=1) - 1, np.nanmax(levels, axis=1) + 1
-        level = find_root(surplus, (low, high), args=(np.arange(n),)).x
-        return np.asarray(rows.sides(log_odds(level, np.arange(n)))[2])
+        log_normalizers = np.where(possible, self._log_posterior_at(alike, alpha) - log_eta, np.nan)
+        low, high = np.nanmin(log_normalizers, axis=1) - 1, np.nanmax(log_normalizers, axis=1) + 1
+        log_normalizer = find_root(log_excess, (low, high), args=(np.arange(n),)).x
+        return np.asarray(formulas.sigmoid_and_logs(log_odds(log_normalizer, np.arange(n)))[2])
 
-    def _log_posterior_at(self, log_odds: Any, weight: Any) -> Any:
+    def _log_posterior_at(self, log_odds: Any, alpha: Any) -> Any:
         """log eta of a class at its log odds against the rest, up to a constant of the row."""
-        p, q, log_p, log_q = rows.sides(log_odds)
-        return rows.log_posterior(p, q, log_p, log_q, weight, self.gamma)
+        p, q, log_p, log_q = formulas.sigmoid_and_logs(log_odds)
+        return formulas.log_posterior(p, q, log_p, log_q, alpha, self.gamma)
 
 
 def _shares(z: Float64s) -> tuple[Float64s, Float64s, NDArray[np.bool_], Float64s]:
@@ -393,7 +374,7 @@ def _sides(margins: Float64s) -> tuple[Float64s, Float64s, Float64s, Float64s]:
     shift, e, is_top, others = _shares(np.clip(margins, -LARGEST, LARGEST))
     log_total = np.log1p(others)
     with np.errstate(divide="ignore"):  # where all the others underflow
-        p, q, log_p, log_q = rows.against_rest(shift, e, is_top, others, 1 / (1 + others), log_total)
+        p, q, log_p, log_q = formulas.against_rest(shift, e, is_top, others, 1 / (1 + others), log_total)
     shift = np.where(is_top, -np.inf, shift)
     second = np.max(shift, axis=-1, keepdims=True)
     log_others = second + np.log(np.sum(np.exp(shift - second), axis=-1, keepdims=True))
@@ -403,7 +384,7 @@ def _sides(margins: Float64s) -> tuple[Float64s, Float64s, Float64s, Float64s]:
 def _counts(y: ArrayLike, sample_weight: ArrayLike | None, n_classes: int | None) -> Float64s:
     """Weight of each class; without `n_classes` up to the largest label, at least 2."""
     labels = validation.column("y", y)
-    weights = validation.weights(sample_weight, labels)
+    weights = validation.sample_weight(sample_weight, labels)
     validation.check_classes(labels, n_classes)
-    validation.check_values(weights=weights)
+    validation.check_values(sample_weight=weights)
     return np.bincount(labels.astype(np.intp), weights, n_classes or 2).astype(np.float64)

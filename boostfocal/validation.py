@@ -74,9 +74,19 @@ def like(name: str, values: ArrayLike, other: NDArray[Any], other_name: str, dev
     return result
 
 
-def weights(values: ArrayLike | None, labels: NDArray[Any], device: bool = False) -> NDArray[Any] | None:
+def sample_weight(values: ArrayLike | None, labels: NDArray[Any], device: bool = False) -> NDArray[Any] | None:
     """Sample weights as a numeric array, one for each row of the labels."""
     return None if values is None else column("sample_weight", values, labels.shape[0], device)
+
+
+def sampling_rates(values: ArrayLike, n_classes: int) -> NDArray[np.float64]:
+    """Of each class, the share of its rows that are in the sample, up to a factor; one number is the first class's."""
+    accepted = f"{n_classes} positive numbers, one for each class" + ", or that of the first" * (n_classes == 2)
+    given = array("sampling_rates", values)
+    rates = np.append(given, 1.0) if n_classes == 2 and given.ndim == 0 else given.astype(np.float64)
+    if rates.shape != (n_classes,) or not (np.isfinite(rates) & (rates > 0)).all():
+        raise ValueError(f"sampling_rates must be {accepted}, got {values!r}")
+    return rates
 
 
 def positive(total: Any, name: str) -> Any:
@@ -98,16 +108,19 @@ def codes(name: str, values: ArrayLike, n_rows: int | None = None) -> NDArray[np
 
 
 def check_values(
-    labels: NDArray[Any] | None = None, margins: NDArray[Any] | None = None, weights: NDArray[Any] | None = None
+    labels: NDArray[Any] | None = None,
+    margins: NDArray[Any] | None = None,
+    sample_weight: NDArray[Any] | None = None,
 ) -> None:
     """Refuse labels outside [0, 1], NaN margins, and weights that are negative or not finite."""
     if labels is not None:
         _refuse("y", labels, ~((labels >= 0) & (labels <= 1)), "in [0, 1]")
     if margins is not None:
         check_not_nan("margin", margins)
-    if weights is not None:
+    if sample_weight is not None:
         largest = np.finfo(np.float32).max
-        _refuse("sample_weight", weights, ~((weights >= 0) & (weights <= largest)), f"in [0, {largest:.1e}]")
+        bad = ~((sample_weight >= 0) & (sample_weight <= largest))
+        _refuse("sample_weight", sample_weight, bad, f"in [0, {largest:.1e}]")
 
 
 def check_not_nan(name: str, values: NDArray[Any]) -> None:

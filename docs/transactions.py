@@ -74,7 +74,7 @@ def main(n: int = 300_000) -> dict[str, float]:
 
     model = FocalLGBMClassifier(
         n_estimators=500, learning_rate=0.05, num_leaves=15, early_stopping_round=30, random_state=0, verbosity=-1,
-        classes_kept={False: KEPT},
+        sampling_rates={False: KEPT},
     )  # fmt: skip
     model.fit(X[kept], fraud[kept], eval_set=[(X[valid], fraud[valid])], eval_metric="average_precision")
     model.recalibrate(X[valid], fraud[valid], slope=False)  # the newest labels set the level

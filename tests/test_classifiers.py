@@ -131,14 +131,14 @@ def test_lightgbms_class_weights_leave_probabilities_true_and_are_the_costs_of_p
 
 @BOTH
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_classes_kept_gives_the_probabilities_of_the_population(kind: type, n_classes: int, rows: Any) -> None:
+def test_sampling_rates_give_the_probabilities_of_the_population(kind: type, n_classes: int, rows: Any) -> None:
     X, score = rows
     y = labels(score, n_classes)
     rng = np.random.default_rng(1)
     kept = (y > 0) | (rng.random(y.size) < 0.2)
     kept[N_TRAIN:] = False
     share: Any = 0.2 if n_classes == 2 else {0: 0.2}
-    model = make(kind, classes_kept=share).fit(X[kept], y[kept])
+    model = make(kind, sampling_rates=share).fit(X[kept], y[kept])
     truth = y[N_TRAIN:, np.newaxis] == range(n_classes)
     error = model.predict_proba(X[N_TRAIN:]).mean(axis=0) - truth.mean(axis=0)
     assert (np.abs(error) < 3.5 * np.sqrt(truth.var(axis=0) / len(truth))).all()
@@ -158,7 +158,7 @@ def test_named_metrics_are_of_the_rows_as_they_were_sampled(kind: type, n_classe
     metrics = ["binary_logloss", "binary_error"] if n_classes == 2 else ["multi_logloss", "multi_error", "auc"]
     if kind is XGB:
         metrics = ["logloss", "error"] if n_classes == 2 else ["mlogloss", "merror", "auc"]
-    model = fit(make(kind, classes_kept={0: 0.1}), X, y, eval_set=[(X, y)], metric=metrics)
+    model = fit(make(kind, sampling_rates={0: 0.1}), X, y, eval_set=[(X, y)], metric=metrics)
     proba = model.loss_.predict_proba(model.decision_function(X))
     proba = np.stack([1 - proba, proba], axis=1) if n_classes == 2 else proba
     expected = [log_loss(y, proba), np.mean(np.argmax(proba, axis=1) != y)]
@@ -507,9 +507,11 @@ def test_scikit_learns_checks_pass_but_for_those_that_the_parents_fail(kind: typ
 
 @BOTH
 def test_clone_parameters_and_repr(kind: type) -> None:
-    model = make(kind, focal_gamma=(1, 2), focal_alpha="balanced", classes_kept={0: 0.5}, reg_lambda=3.0)
+    model = make(kind, focal_gamma=(1, 2), focal_alpha="balanced", sampling_rates={0: 0.5}, reg_lambda=3.0)
     assert clone(model).get_params() == model.get_params() or str(clone(model).get_params()) == str(model.get_params())
-    assert {"focal_gamma", "focal_alpha", "focal_hessian", "focal_max_step", "classes_kept"} <= set(model.get_params())
+    assert {"focal_gamma", "focal_alpha", "focal_hessian", "focal_max_step", "sampling_rates"} <= set(
+        model.get_params()
+    )
     assert model.set_params(focal_gamma=0.0, max_depth=2).focal_gamma == 0.0
     assert "focal_alpha='balanced'" in repr(model)
     parent = kind.__bases__[1]
@@ -532,14 +534,14 @@ def test_an_array_of_two_gammas_is_the_pair(kind: type, rows: Any) -> None:
 def test_what_is_set_after_fit_is_of_the_next_fit(kind: type, rows: Any, tmp_path: Any) -> None:
     X, score = rows
     y = labels(score, 2)
-    model = make(kind, focal_alpha=0.3, classes_kept=0.5).fit(X, y)
+    model = make(kind, focal_alpha=0.3, sampling_rates=0.5).fit(X, y)
     before = model.predict_proba(X)
-    model.set_params(focal_alpha=[1, 2, 3], classes_kept=[0.1, 0.2, 0.3])
+    model.set_params(focal_alpha=[1, 2, 3], sampling_rates=[0.1, 0.2, 0.3])
     model.refit_leaves(X, y, decay=1.0)
     np.testing.assert_allclose(model.predict_proba(X), before, rtol=1e-6)
     model.save_model(tmp_path / "model.txt")
     loaded = kind().load_model(tmp_path / "model.txt")
-    assert (loaded.focal_alpha, loaded.classes_kept) == (0.3, 0.5)
+    assert (loaded.focal_alpha, loaded.sampling_rates) == (0.3, 0.5)
     np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
     model.recalibrate(X, y)
     assert model.fit(X, labels(score, 3)).predict_proba(X).shape == (len(X), 3)
@@ -757,8 +759,8 @@ def test_lightgbm_without_a_split_predicts_the_rate(rows: Any) -> None:
         ({"focal_alpha": [1, 2, 3]}, "focal_alpha must be one positive number for each of [0, 1]"),
         ({"focal_alpha": {0: 1}}, "focal_alpha must have the classes [0, 1] as keys"),
         ({"focal_hessian": "none"}, "hessian must be"),
-        ({"classes_kept": {2: 0.5}}, "classes_kept must have the classes"),
-        ({"classes_kept": 1.5}, "classes_kept must be shares in (0, 1]"),
+        ({"sampling_rates": {2: 0.5}}, "sampling_rates must have the classes"),
+        ({"sampling_rates": -0.5}, "sampling_rates must be one positive number"),
         ({"objective": "reg:squarederror"}, "objective must be left out"),
         ({"scale_pos_weight": 3, "focal_alpha": 0.25}, "only one of focal_alpha, scale_pos_weight"),
     ],
@@ -773,13 +775,14 @@ def test_parameters_that_cannot_be_are_refused(kind: type, parameters: Any, mess
 @BOTH
 @pytest.mark.parametrize(
     "parameters",
-    [{"focal_alpha": 0.25}, {"scale_pos_weight": 3}, {"classes_kept": 0.1}, {"focal_gamma": (1, 2)}],
+    [{"focal_alpha": 0.25}, {"scale_pos_weight": 3}, {"sampling_rates": 0.1}, {"focal_gamma": (1, 2)}],
     ids=str,
 )
 def test_what_is_of_two_classes_is_refused_for_more(kind: type, parameters: Any, rows: Any) -> None:
     X, score = rows
     with pytest.raises(
-        (ValueError, TypeError), match=r"focal_alpha must be|left out for 3 classes|classes_kept must be|gamma must be"
+        (ValueError, TypeError),
+        match=r"focal_alpha must be|left out for 3 classes|sampling_rates must be|gamma must be",
     ):
         make(kind, **parameters).fit(X, labels(score, 3))
 

@@ -268,7 +268,7 @@ def test_classifiers_take_labels_and_weights_on_the_device(kind: type) -> None:
 PTX = """
 import numpy as np
 from numba import boolean, cuda, float32, float64, int32
-from boostfocal.kernels import cuda as kernels, cuda_scores
+from boostfocal.kernels import cuda as shared, cuda_elementwise as elementwise, cuda_softmax as softmax
 
 rows, matrix = float32[::1], float32[:, ::1]
 for capability in [(7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)]:
@@ -280,26 +280,26 @@ for capability in [(7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)]:
         return text
 
     every = capability == (7, 5)  # elsewhere the largest kernels
-    for formula in ("gradient_expected", "gradient_exact", "values")[: 3 if every else 1]:
-        out = rows if formula == "values" else matrix
-        kernel = kernels.softmax_kernel(formula, True)
+    for formula in ("gradient_expected", "gradient_exact", "focal_loss")[: 3 if every else 1]:
+        out = rows if formula == "focal_loss" else matrix
+        kernel = softmax.softmax_kernel(formula, True)
         text = ptx(kernel, rows, matrix, rows, rows, float32, float32, out, out, int32[::1])
         assert ".f64" not in text, "float64 is slow on most devices"
-        row, valued = kernels.formulas[formula], formula == "values"
-        kernel = kernels.elementwise_kernel(row, valued, np.float32, False, True)
+        row, valued = shared.bound[formula], formula == "focal_loss"
+        kernel = elementwise.elementwise_kernel(row, valued, np.float32, False, True)
         text = ptx(kernel, rows, rows, rows, matrix, float32, boolean, rows, rows, int32[::1])
         assert ".f64" not in text, "float64 is slow on most devices"
         if every:
             ptx(kernel, int32[::1], float64[::1], rows, matrix, float32, boolean, rows, rows, int32[::1])
-            kernel = kernels.elementwise_kernel(row, valued, np.float32, True, False)
+            kernel = elementwise.elementwise_kernel(row, valued, np.float32, True, False)
             ptx(kernel, matrix, matrix, matrix, matrix, float32, boolean, matrix, matrix, int32[::1])
     wide = float64[:, ::1]
-    for row in (cuda_scores.log_loss, cuda_scores.squared_error):
-        kernel = kernels.elementwise_kernel(row, True, np.float64, False, True)
+    for row in elementwise.SCORES.values():
+        kernel = elementwise.elementwise_kernel(row, True, np.float64, False, True)
         ptx(kernel, rows, rows, rows, wide, float64, boolean, float64[::1], float64[::1], int32[::1])
-    kernel = cuda_scores.class_scores_kernel(True, True)
+    kernel = softmax.class_scores_kernel(True, True)
     ptx(kernel, rows, matrix, rows, float64[::1], float64, float64[::1], int32[::1])
-    ptx(kernels.sum_kernel, rows, float64[::1])
+    ptx(shared.sum_kernel, rows, float64[::1])
 print("compiled")
 """
 

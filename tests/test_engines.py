@@ -300,16 +300,19 @@ def test_xgboost_labels_and_weights_are_read_where_they_are() -> None:
     weight = weights(labels.size)
     rows = xgb.DMatrix(features, labels, weight=weight)
     margin = np.zeros(labels.size, np.float32)
-    first, again = engines.read(margin, rows, None), engines.read(margin, rows, None)
-    for field, read, other in (("label", first.labels, again.labels), ("weight", first.weights, again.weights)):
+    first, again = engines.read_batch(margin, rows, None), engines.read_batch(margin, rows, None)
+    for field, read, other in (
+        ("label", first.labels, again.labels),
+        ("weight", first.sample_weight, again.sample_weight),
+    ):
         assert_array_equal(read, getattr(rows, f"get_{field}")())
         assert np.shares_memory(read, other)
     expected = LOSS.gradient_hessian(1 - labels, margin)
     rows.set_info(label=1 - labels, weight=np.ones(labels.size))  # what was read before is no longer
     assert_array_equal(LOSS(margin, rows), expected)
     without = xgb.DMatrix(features, np.column_stack([labels, 1 - labels]))
-    read = engines.read(np.zeros((labels.size, 2), np.float32), without, None)
-    assert read.weights is None
+    read = engines.read_batch(np.zeros((labels.size, 2), np.float32), without, None)
+    assert read.sample_weight is None
     assert_array_equal(read.labels, np.column_stack([labels, 1 - labels]))
 
 

@@ -271,11 +271,12 @@ def test_posterior_is_the_sigmoid_at_gamma_0_without_alpha() -> None:
 @every_gamma
 @every_alpha
 @pytest.mark.parametrize("rate", [1, 0.5, 1e-3])
-def test_negatives_kept_multiplies_the_odds(gamma: Gamma, alpha: float | None, rate: float) -> None:
+def test_sampling_rates_multiply_the_odds(gamma: Gamma, alpha: float | None, rate: float) -> None:
     loss, margins = FocalLoss(gamma, alpha), np.linspace(-4, 4, 17)
     proba = loss.predict_proba(margins)
     expected = proba * rate / (proba * rate + (1 - proba))
-    assert_allclose(loss.predict_proba(margins, negatives_kept=rate), expected, rtol=1e-9)
+    assert_allclose(loss.predict_proba(margins, sampling_rates=rate), expected, rtol=1e-9)
+    assert_allclose(loss.predict_proba(margins, sampling_rates=(3 * rate, 3)), expected, rtol=1e-9)  # over-sampled
 
 
 @every_gamma
@@ -572,11 +573,11 @@ def test_value_refuses_what_it_cannot_compute(
         (lambda loss: loss.predict_proba([0, NAN]), ValueError, "margin must be .*nan at index 1"),
         (lambda loss: loss.predict_proba(["a"]), TypeError, r"margin must be .*\['a'\]"),
         (lambda loss: loss.predict_proba([]), ValueError, r"margin must .*\(0,\)"),
-        (lambda loss: loss.predict_proba(0, negatives_kept=0), ValueError, "negatives_kept must be .*0"),
-        (lambda loss: loss.predict_proba(0, negatives_kept=1.1), ValueError, "negatives_kept must be .*1.1"),
-        (lambda loss: loss.predict_proba(0, negatives_kept=NAN), ValueError, "negatives_kept must be .*nan"),
-        (lambda loss: loss.predict_proba(0, negatives_kept="1"), TypeError, "negatives_kept must be .*'1'"),
-        (lambda loss: loss.log_odds(0, negatives_kept=-1), ValueError, "negatives_kept must be .*-1"),
+        (lambda loss: loss.predict_proba(0, sampling_rates=0), ValueError, "sampling_rates must be .*0"),
+        (lambda loss: loss.predict_proba(0, sampling_rates=[1, 1, 1]), ValueError, r"sampling_rates must be .*1, 1, 1"),
+        (lambda loss: loss.predict_proba(0, sampling_rates=NAN), ValueError, "sampling_rates must be .*nan"),
+        (lambda loss: loss.predict_proba(0, sampling_rates="1"), TypeError, "sampling_rates must be .*'1'"),
+        (lambda loss: loss.log_odds(0, sampling_rates=-1), ValueError, "sampling_rates must be .*-1"),
         (lambda loss: loss.margin([0.5, 1.1]), ValueError, "proba must be .*1.1 at index 1"),
         (lambda loss: loss.margin(-0.1), ValueError, "proba must be .*-0.1"),
         (lambda loss: loss.margin(NAN), ValueError, "proba must be .*nan"),

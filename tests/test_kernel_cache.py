@@ -143,10 +143,10 @@ def test_changed_formula_is_compiled_anew(tmp_path: Path) -> None:
     here = {"variables": {"PYTHONPATH": str(tmp_path)}, "cwd": tmp_path}
     assert compiled(folder, **here)
     assert not compiled(folder, **here)
-    formulas = package / "kernels" / "rows.py"
+    formulas = package / "kernels" / "formulas.py"
     text = formulas.read_text()
     changed = text.replace(
-        "return -weight * power(q, log_q, gamma) * log_p", "return -weight * power(q, log_q, gamma) * (log_p + log_p)"
+        "return -alpha * power(q, log_q, gamma) * log_p", "return -alpha * power(q, log_q, gamma) * (log_p + log_p)"
     )
     assert changed != text
     formulas.write_text(changed)
@@ -160,7 +160,7 @@ def test_changed_formula_is_compiled_anew(tmp_path: Path) -> None:
 
 def test_kernel_of_text_that_changed_while_the_process_ran_is_not_kept(tmp_path: Path) -> None:
     package, folder = copied_package(tmp_path), tmp_path / "kernels"
-    formulas = package / "kernels" / "rows.py"
+    formulas = package / "kernels" / "formulas.py"
     edit = (
         f"import boostfocal, pathlib; path = pathlib.Path({str(formulas)!r}); path.write_text(path.read_text() + '#')\n"
     )
@@ -385,7 +385,7 @@ def test_longest_unused_kernels_are_removed_beyond_the_limit(tmp_path: Path, mon
 
 def loss_kernel() -> cache.Kernel:
     """The kernel of `COMPUTE`, not loaded yet."""
-    loaded = elementwise._kernel("values", (0.0, 0.0), False)
+    loaded = elementwise._kernel("focal_loss", (0.0, 0.0), False)
     return cache.Kernel(loaded.module, loaded.variant, loaded.signature)
 
 
@@ -435,7 +435,7 @@ def test_fork_while_another_thread_loads_can_load_and_use_what_was_loaded(
 
 
 def test_arrays_of_other_types_are_refused() -> None:
-    kernel = elementwise._kernel("values", (0.0, 0.0), False)
+    kernel = elementwise._kernel("focal_loss", (0.0, 0.0), False)
     progress, buffer, result = (
         np.zeros(17, np.int64),
         np.empty(elementwise.BLOCK, np.float32),

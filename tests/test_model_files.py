@@ -109,7 +109,7 @@ def test_a_fresh_process_loads_files_and_scores_alike_without_a_compiler(kind: t
 @BOTH
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_a_loaded_model_is_whole(kind: type, n_classes: int, tmp_path: Path) -> None:
-    model, X = trained(kind, n_classes, True, focal_gamma=2.0, classes_kept={NAMES[n_classes][0]: 0.5})
+    model, X = trained(kind, n_classes, True, focal_gamma=2.0, sampling_rates={NAMES[n_classes][0]: 0.5})
     file = tmp_path / f"model{SUFFIX[kind]}"
     model.save_model(file)
     loaded = boostfocal.load(file)
@@ -144,7 +144,7 @@ def test_the_bare_booster_of_xgboost_carries_the_loss(suffix: str, tmp_path: Pat
 @BOTH
 @pytest.mark.parametrize(
     "parameters",
-    [{"classes_kept": {0: 0.1}}, {"scale_pos_weight": 10}, {"focal_alpha": {0: 1, 1: 5}}, {"focal_gamma": (1, 2)}],
+    [{"sampling_rates": {0: 0.1}}, {"scale_pos_weight": 10}, {"focal_alpha": {0: 1, 1: 5}}, {"focal_gamma": (1, 2)}],
     ids=str,
 )  # fmt: skip
 def test_a_loaded_model_can_be_used_further_as_the_first(kind: type, parameters: Any, tmp_path: Path) -> None:
@@ -163,8 +163,8 @@ def test_a_loaded_model_can_be_used_further_as_the_first(kind: type, parameters:
         ours, theirs = use(loaded), use(model)
         np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-6)
         np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
-    if "classes_kept" in parameters:
-        with pytest.raises(ValueError, match="classes_kept must be that of the model to continue"):
+    if "sampling_rates" in parameters:
+        with pytest.raises(ValueError, match="sampling_rates must be that of the model to continue"):
             make(kind).fit(X, y, **{name: file})
 
 
@@ -195,7 +195,7 @@ def test_a_value_for_missing_and_costs_are_kept(kind: type, tmp_path: Path) -> N
     ("kind", "parameters"),
     [
         *((kind, {name: value}) for kind in (XGB, LGBM) for name, value in [
-            ("scale_pos_weight", np.int64(3)), ("focal_alpha", np.float32(0.25)), ("classes_kept", np.float32(0.5)),
+            ("scale_pos_weight", np.int64(3)), ("focal_alpha", np.float32(0.25)), ("sampling_rates", np.float32(0.5)),
         ]),
         (LGBM, {"is_unbalance": np.True_}), (XGB, {"missing": -np.inf}),
     ],

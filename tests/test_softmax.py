@@ -338,12 +338,12 @@ def test_posterior_is_the_softmax_at_gamma_0_without_alpha() -> None:
     assert SoftmaxFocalLoss(4, 0).predict_proba(margins.reshape(5, 100, 4)).shape == (5, 100, 4)
 
 
-def test_classes_kept_divides_the_posterior() -> None:
+def test_sampling_rates_divide_the_posterior() -> None:
     _, margins, _ = rows()
     loss, kept = SoftmaxFocalLoss(4, 2.0), np.array([1.0, 0.1, 0.5, 1.0])
     expected = loss.predict_proba(margins) / kept
     assert_allclose(
-        loss.predict_proba(margins, classes_kept=kept), expected / expected.sum(axis=1, keepdims=True), rtol=1e-9
+        loss.predict_proba(margins, sampling_rates=kept), expected / expected.sum(axis=1, keepdims=True), rtol=1e-9
     )
 
 
@@ -506,8 +506,8 @@ def test_rows_not_accepted_are_refused(
     [
         (lambda loss: loss.predict_proba([0.0, 0.0]), r"margin must have 3 columns.*\(2,\)"),
         (lambda loss: loss.predict_proba([0.0, np.nan, 0.0]), r"margin must be numbers, not NaN"),
-        (lambda loss: loss.predict_proba([0.0] * 3, classes_kept=[1, 1]), r"classes_kept must be 3 numbers in"),
-        (lambda loss: loss.predict_proba([0.0] * 3, classes_kept=[1, 0, 1]), r"classes_kept must be .*\[1, 0, 1\]"),
+        (lambda loss: loss.predict_proba([0.0] * 3, sampling_rates=[1, 1]), r"sampling_rates must be 3 positive"),
+        (lambda loss: loss.predict_proba([0.0] * 3, sampling_rates=[1, 0, 1]), r"sampling_rates must be .*\[1, 0, 1\]"),
         (lambda loss: loss.margin([0.5, 0.5]), r"proba must have 3 columns.*\(2,\)"),
         (lambda loss: loss.margin([0.5, 0.5, 0.5]), r"proba must sum to 1 .* 1.5"),
         (lambda loss: loss.margin([1.5, -0.5, 0.0]), r"proba must be in \[0, 1\], got 1.5 at index 0"),

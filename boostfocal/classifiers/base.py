@@ -12,9 +12,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from .. import devices, validation
+from ..base import Float64s
 from ..focal import FocalLoss
-from ..objective import Float64s
-from ..posterior import Loss, Posterior, levelling
+from ..posterior import Loss, Posterior, center_on_base_rate
 from ..softmax import SoftmaxFocalLoss
 from . import files
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .trees import Ensemble
 
-PARAMETERS = ("focal_gamma", "focal_alpha", "focal_hessian", "focal_max_step", "classes_kept")
+PARAMETERS = ("focal_gamma", "focal_alpha", "focal_hessian", "focal_max_step", "sampling_rates")
 """Ours, among the parent's parameters."""
 
 ALPHA = (
@@ -63,7 +63,7 @@ class FocalClassifier:
     focal_alpha: Setting
     focal_hessian: Any
     focal_max_step: float
-    classes_kept: Setting
+    sampling_rates: Setting
 
     _WEIGHTS: ClassVar[tuple[str, ...]] = ()
     """The engine's own parameters that weigh classes."""
@@ -154,7 +154,7 @@ class FocalClassifier:
             if not np.isfinite(start).all():
                 raise ValueError("sample_weight must be above 0 for a row of every class of y")
         self._costs = any(value is not None for value in self._class_weights().values())
-        self.posterior_, self.start_ = Posterior.of_sample(loss, self._kept(self.classes_kept)), start
+        self.posterior_, self.start_ = Posterior.from_sampling_rates(loss, self._kept(self.sampling_rates)), start
         self._trained = self._parameters()
         return codes, sample_weight
 
@@ -241,11 +241,11 @@ class FocalClassifier:
             return None
         of_first = bool(np.isscalar(kept))
         if of_first and self._labels.size > 2:
-            raise ValueError(f"classes_kept must be one share for each of {self._labels.tolist()}, got {kept!r}")
-        shares = self._by_class("classes_kept", [kept, 1.0] if of_first else kept, missing=1.0)
-        if isinstance(shares, str) or (shares > 1).any():
-            raise ValueError(f"classes_kept must be shares in (0, 1], got {kept!r}")
-        return shares
+            raise ValueError(f"sampling_rates must be one number for each of {self._labels.tolist()}, got {kept!r}")
+        rates = self._by_class("sampling_rates", [kept, 1.0] if of_first else kept, missing=1.0)
+        if isinstance(rates, str):
+            raise ValueError(f"sampling_rates must be positive numbers, got {kept!r}")
+        return rates
 
     def _continued(self, previous: "FocalClassifier", codes: NDArray[np.intp], sample_weight: Any) -> Loss:
         """The loss of the model that is continued, which must be the one that is set."""
@@ -258,11 +258,11 @@ class FocalClassifier:
         return loss
 
     def _check_kept(self, previous: "FocalClassifier") -> None:
-        kept, before = self._kept(self.classes_kept), self._kept(previous._trained["classes_kept"])
+        kept, before = self._kept(self.sampling_rates), self._kept(previous._trained["sampling_rates"])
         if (kept is None) != (before is None) or (kept is not None and not np.array_equal(kept, before)):
             raise ValueError(
-                f"classes_kept must be that of the model to continue, {previous._trained['classes_kept']!r}, "
-                f"got {self.classes_kept!r}"
+                f"sampling_rates must be that of the model to continue, {previous._trained['sampling_rates']!r}, "
+                f"got {self.sampling_rates!r}"
             )
 
     # --- after the engine ------------------------------------------------------------------------
@@ -281,8 +281,8 @@ class FocalClassifier:
             )
 
     def _level(self, X: Any, codes: NDArray[np.intp], sample_weight: Any, decay: float) -> None:
-        if not (self._by_row or _alike(self.loss_)):
-            more = (1 - decay) * levelling(self.loss_, self._margin(X), codes, sample_weight)
+        if not (self._by_row or weights_classes_equally(self.loss_)):
+            more = (1 - decay) * center_on_base_rate(self.loss_, self._margin(X), codes, sample_weight)
             self._shift = self._shift + self._move(more)
 
     def _move(self, by: Float64s) -> Float64s:
@@ -398,7 +398,7 @@ class FocalClassifier:
         self._refit_leaves(X, codes, self._weights(sample_weight, codes.size), decay)
         if np.unique(codes).size == self._labels.size:
             self._level(X, codes, sample_weight, decay)
-        self.posterior_ = Posterior.of_sample(self.loss_, self._kept(self._trained["classes_kept"]))
+        self.posterior_ = Posterior.from_sampling_rates(self.loss_, self._kept(self._trained["sampling_rates"]))
         self._note()
         return self
 
@@ -467,7 +467,7 @@ class FocalClassifier:
         """Our parameters and the engine's class weights, as JSON values."""
         given = self.get_params(deep=False)  # type: ignore[attr-defined]
         found = {name: given.get(name) for name in (*PARAMETERS, *self._WEIGHTS)}
-        for name in ("focal_alpha", "class_weight", "classes_kept"):
+        for name in ("focal_alpha", "class_weight", "sampling_rates"):
             value = found.get(name)
             if value is not None and not np.isscalar(value):
                 found[name] = np.asarray(self._by_class(name, value, missing=1.0)).tolist()
@@ -501,7 +501,7 @@ class FocalClassifier:
         self.set_params(**{k: v for k, v in known.items() if v is not None or k in current})  # type: ignore[attr-defined]
 
 
-def _alike(loss: Loss) -> bool:
+def weights_classes_equally(loss: Loss) -> bool:
     """Whether the loss treats the classes alike."""
     if isinstance(loss, SoftmaxFocalLoss):
         return loss.alpha is None or len(set(np.atleast_1d(loss.alpha).tolist())) == 1

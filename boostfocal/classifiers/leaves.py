@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..objective import Float64s
+from ..base import Float64s
 from ..posterior import Loss
 
 

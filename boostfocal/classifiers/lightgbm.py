@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import validation
+from ..base import Hessian
 from ..metrics import Metric
-from ..objective import Hessian
 from ..posterior import Loss, Posterior
 from . import base, files, metrics
 from .leaves import Penalties, refitted
@@ -54,9 +54,9 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
     focal_hessian : {"expected", "exact"}, default "expected"
     focal_max_step : float, default 10.0
         See `FocalLoss`.
-    classes_kept : float, array_like or mapping of one share per class, or None, default None
-        Share of each class's rows that were kept for training, in (0, 1]; a number is that of the first of
-        two. `predict_proba` is then that of the population. Metrics in training are of the rows as they are.
+    sampling_rates : float, array_like or mapping of one number per class, or None, default None
+        By how much each class was sampled for training; a number is that of the first of two, 0.1 for a tenth of
+        its rows. `predict_proba` is then that of the population. Metrics in training are of the rows as they are.
     **kwargs
         Parameters of `LGBMClassifier`. Metrics, here and in `fit`, may be LightGBM's names and ours, each
         computed from the true probabilities.
@@ -83,7 +83,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         focal_alpha: base.Setting = 0.5,
         focal_hessian: Hessian = "expected",
         focal_max_step: float = 10.0,
-        classes_kept: base.Setting = None,
+        sampling_rates: base.Setting = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -91,7 +91,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         self.focal_alpha = focal_alpha
         self.focal_hessian = focal_hessian
         self.focal_max_step = focal_max_step
-        self.classes_kept = classes_kept
+        self.sampling_rates = sampling_rates
 
     def _process_params(self, stage: str) -> dict[str, Any]:
         """Without ours, of which LightGBM would warn."""

@@ -12,9 +12,9 @@ import xgboost as xgb
 from numpy.typing import ArrayLike, NDArray
 
 from .. import devices, engines, validation
+from ..base import Hessian
 from ..device_training import TrainingOnDevice
 from ..metrics import Metric
-from ..objective import Hessian
 from ..posterior import Loss
 from . import base, files, metrics
 from .leaves import Penalties, refitted
@@ -50,9 +50,9 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
     focal_hessian : {"expected", "exact"}, default "expected"
     focal_max_step : float, default 10.0
         See `FocalLoss`.
-    classes_kept : float, array_like or mapping of one share per class, or None, default None
-        Share of each class's rows that were kept for training, in (0, 1]; a number is that of the first of
-        two. `predict_proba` is then that of the population. Metrics in training are of the rows as they are.
+    sampling_rates : float, array_like or mapping of one number per class, or None, default None
+        By how much each class was sampled for training; a number is that of the first of two, 0.1 for a tenth of
+        its rows. `predict_proba` is then that of the population. Metrics in training are of the rows as they are.
     **kwargs
         Parameters of `XGBClassifier`. `eval_metric` may name XGBoost's metrics and ours, each computed from
         the true probabilities, or be callables (labels, probabilities), or metrics of this package.
@@ -77,7 +77,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         focal_alpha: base.Setting = 0.5,
         focal_hessian: Hessian = "expected",
         focal_max_step: float = 10.0,
-        classes_kept: base.Setting = None,
+        sampling_rates: base.Setting = None,
         objective: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -86,7 +86,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         self.focal_alpha = focal_alpha
         self.focal_hessian = focal_hessian
         self.focal_max_step = focal_max_step
-        self.classes_kept = classes_kept
+        self.sampling_rates = sampling_rates
 
     def _more_tags(self) -> dict[str, Any]:
         return {**super()._more_tags(), "multilabel": False}
@@ -515,9 +515,9 @@ class _Evaluation:
         return xgb.callback.EarlyStopping(rounds=rounds, metric_name=name, maximize=maximize)
 
     def __call__(self, margin: Any, data: xgb.DMatrix) -> list[tuple[str, float]]:
-        rows = engines.read(margin, data, None)
+        rows = engines.read_batch(margin, data, None)
         self._values.append(
-            [(name, float(score(rows.labels, rows.margins, rows.weights))) for name, score in self._ours.items()]
+            [(name, float(score(rows.labels, rows.margins, rows.sample_weight))) for name, score in self._ours.items()]
         )
         return self._values[-1]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boostfocal import FocalLoss, SoftmaxFocalLoss
-from boostfocal.objective import Objective
+from boostfocal.base import FocalLossBase
 
 Knob = Mapping[str, Any]
 
@@ -36,7 +36,7 @@ class Contender:
             return self
         return replace(self, knobs={name: CLASS_ALPHAS if name == "alpha" else v for name, v in self.knobs.items()})
 
-    def loss(self, knobs: Knob, labels: NDArray[Any], n_classes: int) -> Objective | None:
+    def loss(self, knobs: Knob, labels: NDArray[Any], n_classes: int) -> FocalLossBase | None:
         """Our objective at these knobs, or None for the engine's own log loss."""
         if not self.custom:
             return None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from boostfocal.objective import Objective
+from boostfocal.base import FocalLossBase
 
 from .contenders import Engine
 
@@ -33,7 +33,7 @@ class Job:
 
     engine: Engine
     parameters: dict[str, Any]
-    loss: Objective | None
+    loss: FocalLossBase | None
     class_weights: NDArray[np.float64] | None
     rounds: int
     threads: int

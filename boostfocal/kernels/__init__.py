@@ -1,6 +1,18 @@
-"""The row formulas (`rows`), and what computes them: `elementwise` and `softmax` on the CPU, and CUDA.
+"""The row formulas (`formulas`), and what computes them: `elementwise` and `softmax`, each on the CPU and on CUDA.
 
-Their loops (`elementwise_loops`, `softmax_loops`, on `lanes`) are imported only to be compiled: see `cache`.
+The CPU's loops (`elementwise_loops`, `softmax_loops`, on `simd`) are imported only to be compiled: see `cache`.
 """
 
+from importlib import import_module
+from typing import Any, Literal
+
+from ..batch import Batch
 from . import cache as cache  # first, since it takes a digest of the text of the others
+
+
+def backend(kind: Literal["elementwise", "softmax"], batch: Batch) -> Any:
+    """The module that computes such a batch where it is: on the CPU, or on a CUDA device if some of it is there.
+
+    Each has `gradient_hessian` and `losses`. Imported here, since scoring needs neither compiler nor kernel.
+    """
+    return import_module(f"{__name__}.{'cuda_' if batch.on_device else ''}{kind}")

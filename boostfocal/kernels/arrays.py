@@ -5,22 +5,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = NDArray[Any]
+Array = NDArray[Any]
 
 
-def is_plain(rows: Rows, *dtypes: type[np.floating[Any]]) -> bool:
+def is_plain(rows: Array, *dtypes: type[np.floating[Any]]) -> bool:
     """Whether a kernel takes the array as it is; copying others is cheaper than compiling for them, too."""
     flags = rows.flags
     contiguous = flags.c_contiguous or flags.f_contiguous
     return any(rows.dtype == dtype for dtype in dtypes) and contiguous and flags.writeable and flags.aligned
 
 
-def order(array: Rows) -> Any:
+def order(array: Array) -> Any:
     """The memory order of a result that goes beside `array`."""
     return "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
 
 
-def copy_to(lanes: Rows, rows: Rows) -> None:
+def copy_to(lanes: Array, rows: Array) -> None:
     """Copy numbers of any type; float64 margins beyond float32 become infinite, which is their limit."""
     with np.errstate(over="ignore", invalid="ignore"):
         np.copyto(lanes, rows, casting="unsafe")

@@ -5,8 +5,8 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from .lanes import compiled
-from .threads import DONE, FOUND, NEXT, Progress
+from .simd import compiled
+from .threads import DONE, INVALID, NEXT, Progress
 
 
 def _add(context: Any, array: Any, index: Any, value: Any) -> Any:
@@ -23,13 +23,13 @@ _fetch_add: Any = intrinsic(_add)
 
 
 @compiled
-def take(progress: Progress, step: int) -> int:
+def claim(progress: Progress, step: int) -> int:
     """The first of `step` rows that no thread has taken yet; past the end if there are none."""
     return _fetch_add(progress, NEXT, step)
 
 
 @compiled
-def finish(progress: Progress, n_rows: int, found: bool) -> None:
-    if found:
-        progress[FOUND] = 1
+def complete(progress: Progress, n_rows: int, has_invalid: bool) -> None:
+    if has_invalid:
+        progress[INVALID] = 1
     _fetch_add(progress, DONE, n_rows)

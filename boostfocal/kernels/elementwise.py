@@ -6,11 +6,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ..batch import Batch
 from . import threads
-from .arrays import Rows, copy_to, is_plain, order
+from .arrays import Array, copy_to, is_plain, order
 from .cache import Kernel
-from .rows import RowParameters
-from .threads import FOUND, NEXT
+from .formulas import RowParameters
+from .threads import INVALID, NEXT
 
 PIECE = 16384  # rows that a thread takes at once, some 20 microseconds
 CHUNK = 65536  # rows that are copied to a buffer at once: it stays in the second-level cache
@@ -34,9 +35,9 @@ def in_halves(gamma: float) -> bool:
 
 def _run(
     formula: str,
-    inputs: tuple[Rows, Rows, Rows | None],
+    batch: Batch,
     parameters: tuple[RowParameters, ...],
-    per_step: float,
+    inverse_max_step: float,
     n_out: int,
     in_engine: bool,
 ) -> tuple[list[NDArray[np.float32]], bool]:
@@ -44,34 +45,34 @@ def _run(
 
     `parameters` are those of each column, or of all.
     """
-    labels, margins, weights = inputs
+    labels, margins, sample_weight = batch
     out = [np.empty(margins.shape, np.float32, order=order(margins)) for _ in range(n_out)]
     columns = [_as_columns(array) for array in (labels, margins, *out)]
-    if len(parameters) == 1 and weights is None:
+    if len(parameters) == 1 and sample_weight is None:
         columns = _as_one(columns)
     y, z, *results = columns
     n_rows, n_columns = z.shape
     wide = z.dtype == np.float64 and is_plain(z[:, 0], np.float64)
-    kernels = [_kernel(formula, _constants(p), weights is not None, wide) for p in parameters]
-    scalars = [[np.float32(value) for value in (*p, per_step)] for p in parameters]
+    kernels = [_kernel(formula, _constants(p), sample_weight is not None, wide) for p in parameters]
+    scalars = [[np.float32(value) for value in (*p, inverse_max_step)] for p in parameters]
 
     plain = all(is_plain(array[:, 0], np.float32) for array in (y, *results)) and (
         wide or is_plain(z[:, 0], np.float32)
     )
-    plain = plain and (weights is None or is_plain(weights, np.float32))
+    plain = plain and (sample_weight is None or is_plain(sample_weight, np.float32))
 
     def whole(progress: threads.Progress) -> None:
         """Of one column that the kernel takes as it is."""
-        w = y[:1, 0] if weights is None else weights
+        w = y[:1, 0] if sample_weight is None else sample_weight
         kernels[0](
             progress, np.empty(BLOCK, np.float32), y[:, 0], z[:, 0], w, *scalars[0], results[0][:, 0], results[-1][:, 0]
         )
 
     def new_worker() -> Callable[[slice], bool]:
-        buffers: dict[int, Rows] = {}
+        buffers: dict[int, Array] = {}
         progress, narrow = threads.begin(), np.empty(BLOCK, np.float32)
 
-        def lane(rows: Rows, index: int, copy: bool) -> Rows:
+        def lane(rows: Array, index: int, copy: bool) -> Array:
             """The rows as the kernel takes them, if need be in a buffer."""
             if is_plain(rows, np.float64 if wide and index == 1 else np.float32):
                 return rows
@@ -83,8 +84,8 @@ def _run(
             return buffer
 
         def work(part: slice) -> bool:
-            progress[FOUND] = 0
-            shared = None if weights is None else lane(weights[part], 2, copy=True)
+            progress[INVALID] = 0
+            shared = None if sample_weight is None else lane(sample_weight[part], 2, copy=True)
             for column in range(n_columns):
                 which = column if len(parameters) > 1 else 0
                 rows_in = [lane(y[part, column], 0, copy=True), lane(z[part, column], 1, copy=True)]
@@ -96,7 +97,7 @@ def _run(
                 for view, row in zip(views, rows_out, strict=True):
                     if row is not view:
                         view[:] = row
-            return bool(progress[FOUND])
+            return bool(progress[INVALID])
 
         return work
 
@@ -109,11 +110,11 @@ def _constants(parameters: RowParameters) -> tuple[float, float] | None:
     return gammas if all(map(in_halves, gammas)) else None
 
 
-def _as_columns(array: Rows) -> Rows:
+def _as_columns(array: Array) -> Array:
     return array.reshape(-1, 1) if array.ndim == 1 else array
 
 
-def _as_one(columns: list[Rows]) -> list[Rows]:
+def _as_one(columns: list[Array]) -> list[Array]:
     """All elements as one column, if all arrays have them in one order."""
     if all(array.flags.c_contiguous for array in columns):
         return [array.reshape(-1, 1) for array in columns]
@@ -123,27 +124,25 @@ def _as_one(columns: list[Rows]) -> list[Rows]:
 
 
 def gradient_hessian(
-    labels: Rows,
-    margins: Rows,
-    weights: Rows | None,
+    batch: Batch,
     parameters: tuple[RowParameters, ...],
+    *,
     exact: bool,
     max_step: float,
     in_engine: bool = False,
+    out: None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], bool]:
     """Weighted gradient and Hessian, and whether to look for a bad value.
 
-    Labels and margins have one shape, (n,) or (n, L), weights (n,); the results have the margins' order.
+    Labels and margins have one shape, (n,) or (n, L), sample weights (n,); the results have the margins' order.
+    `out` is for devices, where memory is slow to get.
     """
     formula = "gradient_exact" if exact else "gradient_expected"
-    inputs = (labels, margins, weights)
-    (gradient, hessian), found = _run(formula, inputs, parameters, 1 / max_step, 2, in_engine)
-    return gradient, hessian, found
+    (gradient, hessian), has_invalid = _run(formula, batch, parameters, 1 / max_step, 2, in_engine)
+    return gradient, hessian, has_invalid
 
 
-def losses(
-    labels: Rows, margins: Rows, weights: Rows | None, parameters: tuple[RowParameters, ...]
-) -> tuple[NDArray[np.float32], bool]:
+def losses(batch: Batch, parameters: tuple[RowParameters, ...]) -> tuple[NDArray[np.float32], bool]:
     """Weighted loss of each element, and whether to look for a bad value."""
-    (values,), found = _run("values", (labels, margins, weights), parameters, 0.0, 1, in_engine=False)
-    return values, found
+    (values,), has_invalid = _run("focal_loss", batch, parameters, 0.0, 1, in_engine=False)
+    return values, has_invalid

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..batch import Batch
 from . import threads
-from .arrays import Rows, copy_to, is_plain, order
+from .arrays import Array, copy_to, is_plain, order
 from .cache import Kernel
 
 BLOCK = 256  # rows
@@ -28,12 +29,12 @@ def _kernel(formula: str, gamma: float | None, layout: str, wide: bool) -> Kerne
     matrix, margins = ("[::1, :]" if layout == "F" else "[:, ::1]"), "float64" if wide else "float32"
     buffers = f"{margins}[:, ::1]", f"{margins}[::1]", "float32[:, ::1]", "float32[::1]"
     inputs = "float32[::1]", margins + matrix, "int64", "float32[::1]"
-    out = "float32[::1]" if formula == "values" else "float32" + matrix
+    out = "float32[::1]" if formula == "focal_loss" else "float32" + matrix
     signature = ("int64[::1]", "int64", *buffers, *inputs, "float32[::1]", "float32", "float32", out, out, "int64")
     return Kernel("softmax_loops", (formula, gamma, layout), signature)
 
 
-def _buffers(n_classes: int, dtype: Any) -> tuple[Rows, Rows, Rows, Rows]:
+def _buffers(n_classes: int, dtype: Any) -> tuple[Array, Array, Array, Array]:
     """Margins and the largest of them, and what belongs to each class and to the rows of a block.
 
     Zeros, and weights of one: what the last block may have too many are rows to accept. (Made here, since code that
@@ -46,19 +47,19 @@ def _buffers(n_classes: int, dtype: Any) -> tuple[Rows, Rows, Rows, Rows]:
 
 def _run(
     formula: str,
-    inputs: tuple[Rows, Rows, Rows | None],
-    weights: NDArray[np.float64],
+    batch: Batch,
+    alpha: NDArray[np.float64],
     gamma: float,
     max_step: float,
-    out: list[Rows],
+    out: list[Array],
     in_engine: bool,
 ) -> bool:
     """Apply a formula to every row, and put the results, of the margins' order, into `out`."""
-    labels, margins, sample_weight = inputs
+    labels, margins, sample_weight = batch
     n, n_classes = margins.shape
     wide = not (margins.dtype.kind == "f" and margins.dtype.itemsize <= 4)
     kernel = _kernel(formula, gamma if gamma in COMPILED else None, order(margins), wide)
-    class_weights = weights.astype(np.float32)
+    alphas = alpha.astype(np.float32)
     scalars = np.float32(gamma), np.float32(1 / max_step)
     margin_type = np.float64 if wide else np.float32
 
@@ -68,9 +69,9 @@ def _run(
     def whole(progress: threads.Progress) -> None:
         w = labels[:0] if sample_weight is None else sample_weight
         buffers = _buffers(n_classes, margin_type)
-        kernel(progress, step, *buffers, labels, margins, 0, w, class_weights, *scalars, out[0], out[-1], 0)
+        kernel(progress, step, *buffers, labels, margins, 0, w, alphas, *scalars, out[0], out[-1], 0)
 
-    def column(rows: Rows, part: slice) -> Rows:
+    def column(rows: Array, part: slice) -> Array:
         return rows[part] if is_plain(rows, np.float32) else _copied(rows[part], np.float32)
 
     def piece(part: slice) -> bool:
@@ -81,45 +82,42 @@ def _run(
             z, z_start = margins, part.start
         else:
             z, z_start = _copied(margins[part], margin_type, order(margins)), 0
-        kernel(progress, step, *buffers, y, z, z_start, w, class_weights, *scalars, out[0], out[-1], part.start)
-        return bool(progress[threads.FOUND])
+        kernel(progress, step, *buffers, y, z, z_start, w, alphas, *scalars, out[0], out[-1], part.start)
+        return bool(progress[threads.INVALID])
 
     plain = is_plain(labels, np.float32) and is_plain(margins, margin_type)
     plain = plain and (sample_weight is None or is_plain(sample_weight, np.float32))
     return threads.run(whole if plain else threads.in_pieces(lambda: piece, n, step), n, n_threads)
 
 
-def _copied(rows: Rows, dtype: type[np.floating[Any]], layout: Any = "C") -> Rows:
+def _copied(rows: Array, dtype: type[np.floating[Any]], layout: Any = "C") -> Array:
     result = np.empty(rows.shape, dtype, layout)
     copy_to(result, rows)
     return result
 
 
 def gradient_hessian(
-    labels: Rows,
-    margins: Rows,
-    sample_weight: Rows | None,
-    weights: NDArray[np.float64],
+    batch: Batch,
+    alpha: NDArray[np.float64],
     gamma: float,
+    *,
     exact: bool,
     max_step: float,
     in_engine: bool = False,
+    out: None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], bool]:
     """Weighted gradient and diagonal Hessian, in the margins' order, and whether to look for a bad value.
 
-    Labels and sample weights have shape (n,), margins (n, K); `weights` are the classes'.
+    Labels and sample weights have shape (n,), margins (n, K), alpha (K,). `out` is for devices, as in `elementwise`.
     """
     formula = "gradient_exact" if exact else "gradient_expected"
-    gradient, hessian = (np.empty(margins.shape, np.float32, order(margins)) for _ in range(2))
-    inputs = (labels, margins, sample_weight)
-    found = _run(formula, inputs, weights, gamma, max_step, [gradient, hessian], in_engine)
-    return gradient, hessian, found
+    gradient, hessian = (np.empty(batch.margins.shape, np.float32, order(batch.margins)) for _ in range(2))
+    has_invalid = _run(formula, batch, alpha, gamma, max_step, [gradient, hessian], in_engine)
+    return gradient, hessian, has_invalid
 
 
-def losses(
-    labels: Rows, margins: Rows, sample_weight: Rows | None, weights: NDArray[np.float64], gamma: float
-) -> tuple[NDArray[np.float32], bool]:
+def losses(batch: Batch, alpha: NDArray[np.float64], gamma: float) -> tuple[NDArray[np.float32], bool]:
     """Weighted loss of each row, and whether to look for a bad value."""
-    result = np.empty(labels.size, np.float32)
-    found = _run("values", (labels, margins, sample_weight), weights, gamma, np.inf, [result], False)
-    return result, found
+    result = np.empty(batch.labels.size, np.float32)
+    has_invalid = _run("focal_loss", batch, alpha, gamma, np.inf, [result], False)
+    return result, has_invalid

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from . import lanes
-from .claims import finish, take
-from .lanes import (
+from . import simd
+from .claims import claim, complete
+from .simd import (
     LARGEST,
     ONE,
     TILE,
@@ -20,7 +20,7 @@ from .lanes import (
     log_total,
     maximum,
     minimum,
-    suspect,
+    nonfinite,
     turn_tile,
     where,
 )
@@ -29,18 +29,31 @@ from .softmax import BLOCK, CLASS_FIELDS, ROW_FIELDS
 QUARTER = np.float32(LARGEST / 4)
 
 # fields of the rows' buffer, and of a class's
-WEIGHT, LABEL, TOP, OTHERS, THIRDS, INVERSE, LOG_TOTAL, OWN_SHIFT, OWN_E, OWN_WEIGHT, PULL, CURVE, RATIO, PER_OTHERS = (
-    BLOCK * i for i in range(ROW_FIELDS)
-)
-TOP_WEIGHT, PACE_TOP, SURPLUS_TOP, TOTAL, SURPLUS_SUM = (
-    CURVE,
+(
+    WEIGHT,
+    LABEL,
+    TOP,
+    OTHERS,
+    THIRDS,
+    INVERSE,
+    LOG_TOTAL,
     OWN_SHIFT,
     OWN_E,
-    OWN_WEIGHT,
+    OWN_ALPHA,
+    PSI,
+    CURVATURE,
+    RATIO,
+    PER_OTHERS,
+) = (BLOCK * i for i in range(ROW_FIELDS))
+TOP_ALPHA, PSI_OVER_Q_TOP, EXCESS_TOP, TOTAL, EXCESS_SUM = (
+    CURVATURE,
+    OWN_SHIFT,
+    OWN_E,
+    OWN_ALPHA,
     THIRDS,
 )  # when those are done with
-SHIFT, E, CLASS_CURVE, ETA, SURPLUS = (BLOCK * i for i in range(CLASS_FIELDS))
-GRADIENT, HESSIAN = SHIFT, CLASS_CURVE  # likewise
+SHIFT, E, CLASS_CURVATURE, ETA, EXCESS = (BLOCK * i for i in range(CLASS_FIELDS))
+GRADIENT, HESSIAN = SHIFT, CLASS_CURVATURE  # likewise
 
 
 @inlined
@@ -120,7 +133,7 @@ def load(margins, peak, classes, row):
             column[i] = margin
             peak[i] = where(higher, margin, highest)
             row[TOP + i] = where(higher, number, top)
-            signs = join(signs, suspect(np.float32(margin)))
+            signs = join(signs, nonfinite(np.float32(margin)))
     for k in range(classes.shape[0]):
         column, c = margins[k], classes[k]
         for i in range(BLOCK):
@@ -133,20 +146,20 @@ def build(formula: str, gamma: float | None, layout: str) -> Any:
 
     As in `elementwise`, they return True if they met a value to refuse.
     """
-    bound = lanes.formulas(halves=gamma is not None)
+    bound = simd.bound_formulas(halves=gamma is not None)
     against_rest, derivatives, loss = bound["against_rest"], bound["derivatives"], bound["loss"]
     other_derivatives, expected_hessian = bound["other_derivatives"], bound["expected_hessian"]
     posterior_terms, posterior = bound["posterior_terms"], bound["posterior"]
     constant = gamma is not None
     gamma_constant = np.float32(gamma or 0)
     fetch, store = (fetch_columns, store_columns) if layout == "F" else (fetch_rows, store_rows)
-    valued, expected = formula == "values", formula == "gradient_expected"
+    valued, expected = formula == "focal_loss", formula == "gradient_expected"
 
     @compiled
-    def block(classes, row, weights, gamma, per_step):
+    def block(classes, row, alphas, gamma, inverse_max_step):
         if constant:
             gamma = gamma_constant
-        n_classes = weights.size
+        n_classes = alphas.size
         beyond = np.float32(n_classes)
         signs = np.int32(0)
 
@@ -175,7 +188,7 @@ def build(formula: str, gamma: float | None, layout: str) -> Any:
             signs = join(signs, np.int32(0) if label == np.float32(k) else np.int32(-1))
             row[OWN_SHIFT + i] = classes[k, SHIFT + i]
             row[OWN_E + i] = classes[k, E + i]
-            row[OWN_WEIGHT + i] = weights[k]
+            row[OWN_ALPHA + i] = alphas[k]
         for i in range(BLOCK):
             signs = join(signs, bits(row[WEIGHT + i]))
             p, q, log_p, log_q = against_rest(
@@ -183,13 +196,13 @@ def build(formula: str, gamma: float | None, layout: str) -> Any:
                 row[OTHERS + i], row[INVERSE + i], row[LOG_TOTAL + i],
             )  # fmt: skip
             if valued:
-                value = row[WEIGHT + i] * loss(q, log_p, log_q, row[OWN_WEIGHT + i], gamma)
-                signs = join(signs, suspect(value))
-                row[CURVE + i] = value
+                value = row[WEIGHT + i] * loss(q, log_p, log_q, row[OWN_ALPHA + i], gamma)
+                signs = join(signs, nonfinite(value))
+                row[CURVATURE + i] = value
             else:
-                pull, curve = derivatives(p, q, log_p, log_q, row[OWN_WEIGHT + i], gamma)
-                row[PULL + i] = pull
-                row[CURVE + i] = curve
+                psi, curvature = derivatives(p, q, log_p, log_q, row[OWN_ALPHA + i], gamma)
+                row[PSI + i] = psi
+                row[CURVATURE + i] = curvature
                 row[RATIO + i] = row[INVERSE + i] / maximum(q, TINY)
         if valued:
             return signs
@@ -197,36 +210,36 @@ def build(formula: str, gamma: float | None, layout: str) -> Any:
         # the posterior; the gradient, and the Hessian expected under it
         if expected:
             for i in range(BLOCK):
-                row[TOP_WEIGHT + i] = weights[index(row[TOP + i])]
+                row[TOP_ALPHA + i] = alphas[index(row[TOP + i])]
             for i in range(BLOCK):
                 p, q, log_p, log_q = against_rest(
                     ZERO, ONE, True, row[OTHERS + i], row[INVERSE + i], row[LOG_TOTAL + i]
                 )
-                pull, curve = derivatives(p, q, log_p, log_q, row[TOP_WEIGHT + i], gamma)
-                pace, surplus = posterior_terms(q, pull, curve, True)
-                row[PACE_TOP + i] = pace
-                row[SURPLUS_TOP + i] = surplus * row[INVERSE + i]
+                psi, curvature = derivatives(p, q, log_p, log_q, row[TOP_ALPHA + i], gamma)
+                psi_over_q, excess = posterior_terms(q, psi, curvature, True)
+                row[PSI_OVER_Q_TOP + i] = psi_over_q
+                row[EXCESS_TOP + i] = excess * row[INVERSE + i]
                 row[TOTAL + i] = ZERO
-                row[SURPLUS_SUM + i] = ZERO
+                row[EXCESS_SUM + i] = ZERO
             for k in range(n_classes):
-                c, number, weight = classes[k], np.float32(k), weights[k]
+                c, number, alpha = classes[k], np.float32(k), alphas[k]
                 for i in range(BLOCK):
                     is_top = row[TOP + i] == number
                     p, q, log_p, log_q = against_rest(
                         c[SHIFT + i], c[E + i], is_top, row[OTHERS + i], row[INVERSE + i], row[LOG_TOTAL + i]
                     )
-                    pull, curve = derivatives(p, q, log_p, log_q, weight, gamma)
-                    pace, surplus = posterior_terms(q, pull, curve, is_top)
-                    eta = posterior(p, pace, row[PACE_TOP + i], is_top)
-                    surplus = where(is_top, ZERO, eta * surplus)
-                    c[CLASS_CURVE + i] = curve
+                    psi, curvature = derivatives(p, q, log_p, log_q, alpha, gamma)
+                    psi_over_q, excess = posterior_terms(q, psi, curvature, is_top)
+                    eta = posterior(p, psi_over_q, row[PSI_OVER_Q_TOP + i], is_top)
+                    excess = where(is_top, ZERO, eta * excess)
+                    c[CLASS_CURVATURE + i] = curvature
                     c[ETA + i] = eta
-                    c[SURPLUS + i] = surplus
+                    c[EXCESS + i] = excess
                     row[TOTAL + i] += eta
-                    row[SURPLUS_SUM + i] += surplus
+                    row[EXCESS_SUM + i] += excess
             for i in range(BLOCK):
                 row[TOTAL + i] = row[WEIGHT + i] / row[TOTAL + i]
-                row[PULL + i] *= row[WEIGHT + i]
+                row[PSI + i] *= row[WEIGHT + i]
             for k in range(n_classes):
                 c, number = classes[k], np.float32(k)
                 for i in range(BLOCK):
@@ -235,30 +248,30 @@ def build(formula: str, gamma: float | None, layout: str) -> Any:
                     q = where(is_top, others, ONE + (others - e)) * row[INVERSE + i]
                     r = where(is_top, ZERO, e * row[PER_OTHERS + i])
                     hessian = row[TOTAL + i] * expected_hessian(
-                        e * row[INVERSE + i], q, r, c[ETA + i], c[CLASS_CURVE + i], row[PACE_TOP + i],
-                        row[SURPLUS_SUM + i] - c[SURPLUS + i], row[SURPLUS_TOP + i],
+                        e * row[INVERSE + i], q, r, c[ETA + i], c[CLASS_CURVATURE + i], row[PSI_OVER_Q_TOP + i],
+                        row[EXCESS_SUM + i] - c[EXCESS + i], row[EXCESS_TOP + i],
                     )  # fmt: skip
-                    gradient = row[PULL + i] * where(row[LABEL + i] == number, -ONE, e * row[RATIO + i])
-                    hessian = maximum(hessian, abs(gradient) * per_step)
+                    gradient = row[PSI + i] * where(row[LABEL + i] == number, -ONE, e * row[RATIO + i])
+                    hessian = maximum(hessian, abs(gradient) * inverse_max_step)
                     c[GRADIENT + i] = gradient
                     c[HESSIAN + i] = hessian
-                    signs = join(signs, suspect(gradient + hessian))
+                    signs = join(signs, nonfinite(gradient + hessian))
             return signs
 
         # the gradient and the exact Hessian
         for k in range(n_classes):
             c, number = classes[k], np.float32(k)
             for i in range(BLOCK):
-                own, pull, curve = row[LABEL + i] == number, row[PULL + i], row[CURVE + i]
+                own, psi, curvature = row[LABEL + i] == number, row[PSI + i], row[CURVATURE + i]
                 r, top = c[E + i] * row[RATIO + i], row[TOP + i]
                 # of the largest margin's class 1 - r would cancel, where another is the true one
                 cancels, thirds = (top == number) & (top != row[LABEL + i]), row[THIRDS + i] * row[RATIO + i]
-                gradient, hessian = other_derivatives(pull, curve, r, where(cancels, thirds, ONE - r))
-                gradient = where(own, -pull, gradient) * row[WEIGHT + i]
-                hessian = where(own, curve, hessian) * row[WEIGHT + i]
+                gradient, hessian = other_derivatives(psi, curvature, r, where(cancels, thirds, ONE - r))
+                gradient = where(own, -psi, gradient) * row[WEIGHT + i]
+                hessian = where(own, curvature, hessian) * row[WEIGHT + i]
                 c[GRADIENT + i] = gradient
                 c[HESSIAN + i] = hessian
-                signs = join(signs, suspect(gradient + hessian))
+                signs = join(signs, nonfinite(gradient + hessian))
         return signs
 
     @compiled
@@ -273,15 +286,15 @@ def build(formula: str, gamma: float | None, layout: str) -> Any:
         z,
         z_start,
         w,
-        weights,
+        alphas,
         gamma,
-        per_step,
+        inverse_max_step,
         first,
         second,
         out_start,
     ):
         n = y.size
-        begin = take(progress, step)
+        begin = claim(progress, step)
         while begin < n:
             end = min(begin + step, n)
             signs = np.int32(0)
@@ -292,13 +305,13 @@ def build(formula: str, gamma: float | None, layout: str) -> Any:
                 move(y[start:stop], row[LABEL:])
                 if w.size == n:
                     move(w[start:stop], row[WEIGHT:])
-                signs = join(signs, block(classes, row, weights, gamma, per_step))
+                signs = join(signs, block(classes, row, alphas, gamma, inverse_max_step))
                 if valued:
-                    move(row[CURVE : CURVE + stop - start], first[out_start + start :])
+                    move(row[CURVATURE : CURVATURE + stop - start], first[out_start + start :])
                 else:
                     store(classes, GRADIENT, first, out_start + start, out_start + stop)
                     store(classes, HESSIAN, second, out_start + start, out_start + stop)
-            finish(progress, end - begin, signs < 0)
-            begin = take(progress, step)
+            complete(progress, end - begin, signs < 0)
+            begin = claim(progress, step)
 
     return pieces

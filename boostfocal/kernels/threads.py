@@ -26,7 +26,7 @@ PATIENCE = 0.0002  # seconds of looking at the counter: sleeping and waking up t
 Progress = NDArray[np.int64]
 """What the threads of a call share: the next row to take, the rows that are done, and whether a bad value was met."""
 
-NEXT, DONE, FOUND = 0, 8, 16  # each in a cache line of its own
+NEXT, DONE, INVALID = 0, 8, 16  # each in a cache line of its own
 
 Work = Callable[[Progress], Any]
 
@@ -64,7 +64,7 @@ def run(work: Work, n_rows: int, threads: int) -> bool:
                 future.result()
     for future in helping:  # one that has not begun, as other callers keep the pool busy, has nothing left to do
         future.cancel()
-    return bool(progress[FOUND])
+    return bool(progress[INVALID])
 
 
 def _all_done(progress: Progress, n_rows: int) -> bool:
@@ -90,13 +90,13 @@ def in_pieces(new_worker: Callable[[], Callable[[slice], bool]], n_rows: int, st
             if start >= n_rows:
                 return
             stop = min(start + step, n_rows)
-            found = worker(slice(start, stop))
+            has_invalid = worker(slice(start, stop))
             with lock:
-                progress[FOUND] |= found
+                progress[INVALID] |= has_invalid
                 progress[DONE] += stop - start
 
     return work
 
 
 def begin() -> Progress:
-    return np.zeros(FOUND + 1, np.int64)
+    return np.zeros(INVALID + 1, np.int64)

@@ -1,14 +1,16 @@
-"""What the losses share: use as an objective of either engine, float32 rows, and their metric."""
+"""What the losses share: use as an objective of either engine, gradients and sums, and their metric."""
 
 import math
 from abc import ABC, abstractmethod
 from dataclasses import fields
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import devices, engines, validation
+from .batch import Batch
+from .kernels import backend
 from .metrics import FocalMetric
 
 Float32s = NDArray[np.float32]
@@ -17,27 +19,13 @@ Hessian = Literal["expected", "exact"]
 Score = Literal["log_loss", "brier"]
 
 
-class Rows(NamedTuple):
-    """Labels, margins and weights of shapes that agree, as they came: their values are not checked yet."""
-
-    labels: NDArray[Any]
-    margins: NDArray[Any]
-    weights: NDArray[Any] | None
-
-    @property
-    def on_device(self) -> bool:
-        """Whether to compute on the CUDA device, as some of them are there."""
-        return any(map(devices.on_device, self))
-
-    def on_host(self) -> "Rows":
-        return Rows(*(devices.to_host(name, array) for name, array in zip(self._fields, self, strict=True)))
-
-
-class Objective(ABC):
+class FocalLossBase(ABC):
     """A loss as an immutable value, and as the objective of either engine.
 
     Subclasses are frozen dataclasses with the fields `hessian` and `max_step` beside their own.
     """
+
+    _KERNELS: ClassVar[Literal["elementwise", "softmax"]]
 
     hessian: Hessian
     max_step: float
@@ -80,7 +68,7 @@ class Objective(ABC):
         TypeError, ValueError
             For arrays that are not numeric, empty, of other shapes, or with values not accepted.
         """
-        return self._gradient_hessian(self._rows(y, margin, sample_weight), in_engine=False)
+        return self._gradient_hessian(self._batch(y, margin, sample_weight), in_engine=False)
 
     def mean(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Weighted mean loss over rows and, if there are several, labels; from float32: what the metric reports.
@@ -92,28 +80,28 @@ class Objective(ABC):
 
     def sums(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> tuple[float, float]:
         """Weighted loss and weight, each summed over the rows; of several labels a row the loss is their mean."""
-        rows = self._rows(y, margin, sample_weight)
-        return self._sums(rows, *self._losses(rows))
+        batch = self._batch(y, margin, sample_weight)
+        return self._sums(batch, *backend(self._KERNELS, batch).losses(batch, *self._kernel_parameters))
 
     def score_sums(
         self, score: Score, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> tuple[float, float]:
         """`sums` of `log_loss` or `brier`."""
-        rows = self._rows(y, margin, sample_weight)
-        if rows.on_device:
-            return self._sums(rows, *self._device_scores(score, rows))
-        values = getattr(self, score)(rows.labels, rows.margins)
-        if rows.weights is not None:
-            validation.check_values(weights=rows.weights)
-            values = (values.T * rows.weights).T
-        return self._sums(rows, values, False)
+        batch = self._batch(y, margin, sample_weight)
+        if batch.on_device:
+            return self._sums(batch, *backend(self._KERNELS, batch).scores(score, batch, *self._kernel_parameters))
+        values = getattr(self, score)(batch.labels, batch.margins)
+        if batch.sample_weight is not None:
+            validation.check_values(sample_weight=batch.sample_weight)
+            values = (values.T * batch.sample_weight).T
+        return self._sums(batch, values, False)
 
-    def _sums(self, rows: Rows, weighted: Any, suspicious: bool) -> tuple[float, float]:
-        if suspicious:
-            self._check_values(rows.on_host())
-        n = rows.labels.shape[0]
+    def _sums(self, batch: Batch, weighted: Any, has_invalid: bool) -> tuple[float, float]:
+        if has_invalid:
+            self._check_values(batch.on_host())
+        n = batch.labels.shape[0]
         total = devices.total(weighted) * (n / math.prod(weighted.shape))
-        return float(total), float(n if rows.weights is None else devices.total(rows.weights))
+        return float(total), float(n if batch.sample_weight is None else devices.total(batch.sample_weight))
 
     @abstractmethod
     def value(self, y: ArrayLike, margin: ArrayLike) -> Float64s:
@@ -150,11 +138,11 @@ class Objective(ABC):
         (labels, margin[, weights]) by the scikit-learn classes. Of several workers of XGBoost each must call it in
         every round, also one without rows: what one of them refuses, all raise.
         """
-        with engines.failing_together():
-            rows = engines.read(y_true, margin, sample_weight)
-            if np.size(rows.margins) == 0 and engines.distributed():  # a worker without rows
+        with engines.raise_on_all_workers():
+            given = engines.read_batch(y_true, margin, sample_weight)
+            if np.size(given.margins) == 0 and engines.is_distributed():  # a worker without rows
                 return np.empty((0, *self._columns), np.float32), np.empty((0, *self._columns), np.float32)
-            return self._gradient_hessian(self._rows(*rows), in_engine=True)
+            return self._gradient_hessian(self._batch(*given), in_engine=True)
 
     @property
     def metric(self) -> FocalMetric:
@@ -163,10 +151,13 @@ class Objective(ABC):
 
     # -------------------------------------------------------------------------------------------
 
-    def _gradient_hessian(self, rows: Rows, in_engine: bool, out: Any = None) -> tuple[Float32s, Float32s]:
-        gradient, hessian, suspicious = self._derivatives(rows, in_engine, out)
-        if suspicious:
-            self._check_values(rows.on_host())
+    def _gradient_hessian(self, batch: Batch, in_engine: bool, out: Any = None) -> tuple[Float32s, Float32s]:
+        gradient, hessian, has_invalid = backend(self._KERNELS, batch).gradient_hessian(
+            batch, *self._kernel_parameters, exact=self.hessian == "exact", max_step=self.max_step,
+            in_engine=in_engine, out=out,
+        )  # fmt: skip
+        if has_invalid:
+            self._check_values(batch.on_host())
         return gradient, hessian
 
     @property
@@ -174,28 +165,18 @@ class Objective(ABC):
     def _columns(self) -> tuple[int, ...]:
         """Shape of the margins of a row."""
 
+    @property
     @abstractmethod
-    def _rows(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> Rows:
+    def _kernel_parameters(self) -> tuple[Any, ...]:
+        """What the kernels take beside a batch."""
+
+    @abstractmethod
+    def _batch(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> Batch:
         """The arguments as arrays whose shapes agree."""
 
     @abstractmethod
-    def _check_values(self, rows: Rows) -> None:
+    def _check_values(self, batch: Batch) -> None:
         """Raise the error for a value that is not accepted."""
-
-    @abstractmethod
-    def _derivatives(self, rows: Rows, in_engine: bool, out: Any) -> tuple[Float32s, Float32s, bool]:
-        """Gradient, Hessian, and whether to look for a value that is not accepted.
-
-        On a device they are written into `out`, the arrays of an earlier call, if it is given.
-        """
-
-    @abstractmethod
-    def _losses(self, rows: Rows) -> tuple[Float32s, bool]:
-        """Weighted losses, and whether to look for a value that is not accepted."""
-
-    @abstractmethod
-    def _device_scores(self, score: Score, rows: Rows) -> tuple[Any, bool]:
-        """Weighted scores of the posterior on the device, and whether to look for a value that is not accepted."""
 
 
 def effective_counts(counts: Float64s, beta: Any) -> Float64s:

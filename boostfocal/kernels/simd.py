@@ -13,7 +13,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from . import rows
+from . import formulas
 
 # `cache.Kernel` calls what is compiled: no wrappers for C and Python, a third of the time that compiling takes, and no
 # counting of references, which would need Numba's runtime.
@@ -31,7 +31,7 @@ ZERO = np.float32(0)
 LARGEST = np.finfo(np.float32).max
 LARGEST_BITS = LARGEST.view(np.int32)
 LOWEST = np.float32(-87)  # exp(-87) is just above float32's smallest normal; below, exp is zero
-HUGE = np.float32(rows.HUGE)
+HUGE = np.float32(formulas.HUGE)
 TINY = np.float32(1e-37)
 LOG2_E = np.float32(1.4426950408889634)
 LN_2 = np.float32(0.6931471805599453)  # 1.9e-9 off: under a fused multiply-add one part is enough
@@ -144,21 +144,21 @@ def power_halves(q: Scalar, log_q: Scalar, gamma: Scalar) -> Scalar:
 
 
 @lru_cache  # what kernels share is compiled once
-def formulas(halves: bool) -> dict[str, Any]:
+def bound_formulas(halves: bool) -> dict[str, Any]:
     """The row formulas on lanes, by name; with `halves` gamma must be a compiled constant that is `in_halves`."""
     primitives = {
         "ONE": ONE, "LARGEST": LARGEST, "HUGE": HUGE, "TINY": TINY, "absolute": abs, "exp": exp, "log": log,
         "log1p": log1p, "minimum": minimum, "maximum": maximum, "scale": scale, "where": where,
         "power": power_halves if halves else power_any,
     }  # fmt: skip
-    return rows.bind(primitives, inlined)
+    return formulas.bind(primitives, inlined)
 
 
 # --- what the kernels share ----------------------------------------------------------------------
 
 
 @inlined
-def suspect(x: Scalar) -> Scalar:
+def nonfinite(x: Scalar) -> Scalar:
     """Its sign bit is set where x is not finite; kernels gather the sign bits of what is to be refused.
 
     In integers, since LLVM would make one condition of several comparisons, and keep the loop scalar.

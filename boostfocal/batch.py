@@ -1,0 +1,24 @@
+"""The rows of one call, from an engine or a user to the kernels."""
+
+from typing import Any, NamedTuple
+
+from . import devices
+
+
+class Batch(NamedTuple):
+    """Labels, margins and sample weights of some rows. They may be an engine's own memory: nothing writes to them.
+
+    Their shapes agree once a loss has taken them; their values are not checked before a kernel has seen them.
+    """
+
+    labels: Any
+    margins: Any
+    sample_weight: Any
+
+    @property
+    def on_device(self) -> bool:
+        """Whether to compute on the CUDA device, as some of them are there."""
+        return any(map(devices.on_device, self))
+
+    def on_host(self) -> "Batch":
+        return Batch(*(devices.to_host(name, array) for name, array in zip(self._fields, self, strict=True)))
