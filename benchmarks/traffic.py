@@ -2,7 +2,8 @@
 
 A round is the time to build one tree, limited by the memory that it reads: in each of its levels the bins of the
 rows, their gradients and their positions, at the share of a device's bandwidth that histograms reach. The objective's
-own time is that of its bytes at the bandwidth they move at. Bandwidths are the makers' figures; change them for yours.
+own time is that of its bytes at the bandwidth they move at. Bandwidths are the makers' figures; change them for
+yours. What a round takes on a GPU is measured instead, by `benchmarks/gpu.py`.
 
     python benchmarks/traffic.py [--features 30] [--depth 6]
 """
@@ -13,8 +14,7 @@ from dataclasses import dataclass
 from _measure import Report, parser
 
 REACHED = 0.25  # share of the bandwidth that building histograms reaches
-LINK_REACHED = 0.8  # and copies between host and device
-HOST_KERNEL = 1.2  # ns a row and thread of `benchmarks/kernels.py`
+KERNEL = 1.2  # ns a row and thread of `benchmarks/kernels.py`
 ONE_THREAD = 8_000_000  # rows below which a call by an engine stays on one thread
 
 
@@ -22,15 +22,11 @@ ONE_THREAD = 8_000_000  # rows below which a call by an engine stays on one thre
 class Machine:
     name: str
     threads: int
-    host: float  # GB/s of the memory
-    device: float  # GB/s, 0 without one
-    link: float  # GB/s each way between the two
+    memory: float  # GB/s
     network: float  # GB/s between machines
 
 
-CPU = Machine("32 threads", 32, 300, 0, 0, 3)
-A10G = Machine("A10G, PCIe 4", 8, 100, 600, 32, 3)
-H100 = Machine("H100, PCIe 5", 16, 300, 3350, 64, 12)
+CPU = Machine("32 threads", 32, 300, 3)
 
 
 @dataclass(frozen=True)
@@ -38,25 +34,16 @@ class Path:
     """Bytes of a row in a round. The engine's own copies of gradients are in it."""
 
     name: str
-    host: int
-    device: int
-    link: int
-    computed_on_host: bool
+    memory: int
     exchanges: bool = True  # between workers; LightGBM's metrics are those of one
 
 
 # margin 4 and label 4 are read, gradient and Hessian 8 written; XGBoost copies them (8 + 8)
-XGBOOST_CPU = Path("XGBoost, CPU", 16 + 16, 0, 0, True)
+XGBOOST = Path("XGBoost", 16 + 16)
 # float64 margins 8, label 4, results 8; LightGBM copies them (8 + 8)
-LIGHTGBM_CPU = Path("LightGBM, CPU", 20 + 16, 0, 0, True, exchanges=False)
-# XGBoost hands margins to the host (4), gradients go to the device (8)
-HOST = Path("XGBoost, CUDA, host objective", 16 + 12, 4 + 8 + 16, 12, True)
-# labels are on the device; margins come to the host and go back, since XGBoost has no other way to give them
-DEVICE = Path("XGBoost, CUDA, device objective", 8, 4 + 4 + 16 + 16, 8, False)
+LIGHTGBM = Path("LightGBM", 20 + 16, exchanges=False)
 
-PATHS = (
-    (CPU, XGBOOST_CPU), (CPU, LIGHTGBM_CPU), (A10G, HOST), (A10G, DEVICE), (H100, HOST), (H100, DEVICE),
-)  # fmt: skip
+PATHS = ((CPU, XGBOOST), (CPU, LIGHTGBM))
 # bytes of each exchange of a worker in a round: whether any has failed, 8; of a metric two float64 besides
 EXCHANGED = {"the objective": (8,), "a metric that is a mean": (8, 16)}
 FLEET = ((1_000_000, 1), (100_000_000, 1), (10_000_000_000, 100))  # rows, machines
@@ -64,17 +51,14 @@ FLEET = ((1_000_000, 1), (100_000_000, 1), (10_000_000_000, 100))  # rows, machi
 
 def tree_seconds(rows: float, machine: Machine, features: int, depth: int) -> float:
     """Reading bins of one byte, gradients of eight and positions of four in every level."""
-    bandwidth = machine.device or machine.host
-    return rows * depth * (features + 12) / (bandwidth * 1e9 * REACHED)
+    return rows * depth * (features + 12) / (machine.memory * 1e9 * REACHED)
 
 
 def objective_seconds(rows: float, machine: Machine, path: Path) -> dict[str, float]:
     threads = machine.threads if rows >= ONE_THREAD else 1
     return {
-        "memory": rows * path.host / (machine.host * 1e9)
-        + (rows * path.device / (machine.device * 1e9) if machine.device else 0),
-        "link": rows * path.link / (machine.link * 1e9 * LINK_REACHED) if path.link else 0.0,
-        "arithmetic": rows * HOST_KERNEL * 1e-9 / threads if path.computed_on_host else 0.0,
+        "memory": rows * path.memory / (machine.memory * 1e9),
+        "arithmetic": rows * KERNEL * 1e-9 / threads,
     }
 
 
@@ -109,8 +93,8 @@ def main() -> int:
             limit = max(parts, key=lambda name: parts[name])
             lines.append((path.name, where, rows, objective * 1e3, tree * 1e3, exchanges * 1e3, shared[-1], limit))
         shares.append((path.name, machine.name, *shared))
-    bytes_moved = list(dict.fromkeys((path.name, path.host, path.link, path.device) for _, path in PATHS))
-    columns: tuple[str, ...] = ("path", "host memory", "between host and device", "device memory")
+    bytes_moved = [(path.name, path.memory) for _, path in PATHS]
+    columns: tuple[str, ...] = ("path", "memory")
     report.table("Bytes a row and round", columns, bytes_moved)
     columns = ("path", "machine", "rows", "objective, ms", "tree, ms", "exchanges, ms", "share", "limited by")
     report.table("A round", columns, lines, text="{:.3g}")

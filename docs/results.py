@@ -102,6 +102,7 @@ def measured(benchmark: str, command: str = "") -> str:
     command = command or f"python benchmarks/{benchmark}.py"
     named = ", ".join(dict.fromkeys(engines))
     where = f"{machine['cores']} cores of an {machine['cpu']}"
+    where = f"an {machine['gpu']} with {where}" if "gpu" in machine else where
     return f"Printed by `{command}` on {where}: Python {versions['python']}, {named}."
 
 
