@@ -6,12 +6,14 @@ Numba takes a second or more to compile a kernel; LLVM's linker, in llvmlite, lo
 import ctypes
 import os
 import stat
+import struct
 import sys
 from contextlib import suppress
-from functools import cache
+from functools import cache, reduce
 from hashlib import blake2b
 from importlib import import_module
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from tempfile import mkstemp
 from threading import RLock
@@ -28,8 +30,12 @@ HARMLESS = {"NUMBA_CACHE_DIR", "NUMBA_ENABLE_CUDASIM", "NUMBA_NUM_THREADS"}  # N
 
 C_LIBRARY = {"sqrtf"}  # what every process has; what else a kernel calls may be Numba's own
 
-AXES = {"": 0, "[::1]": 1, "[:, ::1]": 2, "[::1, :]": 2}
-SCALARS: dict[str, Any] = {"int64": ctypes.c_int64, "float32": ctypes.c_float}
+# Types of arguments: of scalars and of arrays' elements, and arrays' axes, in the order in which they lie in memory
+SIZES = {"int64": 8, "float32": 4, "float64": 8}
+AXES = {"": 0, "[::1]": 1, "[:, ::1]": 2, "[::1, :]": -2}
+
+Code = tuple[str, bytes, bytes]
+"""The name of a function, the object file that it is in, and that of the entry by which it is called."""
 
 
 class Kernel:
@@ -42,87 +48,111 @@ class Kernel:
     variant : tuple
         The arguments of `build`: text, numbers, None, or tuples of them.
     signature : tuple of str
-        The types of the kernel's arguments in Numba's notation, with axes as in `AXES`; it returns nothing.
+        The types of the kernel's arguments in Numba's notation, as in `SIZES` and `AXES`; it returns nothing.
     """
 
     def __init__(self, module: str, variant: tuple[Any, ...], signature: tuple[str, ...]) -> None:
         self.module, self.variant, self.signature = module, variant, signature
         names = [one.partition("[") for one in signature]
         self._types = [(np.dtype(name), AXES[bracket + axes]) for name, bracket, axes in names]
-        self._function: Any = None
-        self._engine: Any = None  # owns the function's code
+        slots = ["q" * (1 + abs(axes)) if axes else "d" if dtype.kind == "f" else "q" for dtype, axes in self._types]
+        self._pack = struct.Struct("=q" + "".join(slots)).pack
+        self._entry: Any = None
+        self._address = 0  # of the function
+        self._engine: Any = None  # owns the code of both
 
     def __call__(self, *arguments: Any) -> None:
-        if self._function is None:
+        if self._entry is None:
             self.load()
-        values: list[Any] = [_RETURNED, _RAISED]
+        values: list[Any] = [self._address]
         for (dtype, axes), value in zip(self._types, arguments, strict=True):
             if not axes:
                 values.append(value)
-            elif value.dtype == dtype and value.ndim == axes:
-                values += (None, None, value.size, dtype.itemsize, _address(value), *value.shape, *value.strides)
-            else:
-                raise TypeError(
-                    f"{self.module} takes {self.signature}, got an array of {value.dtype}, {value.ndim} axes"
-                )
-        if self._function(*values):
+                continue
+            if value.dtype != dtype or value.ndim != abs(axes):
+                raise TypeError(f"{self.module} takes {self.signature}, got {value.dtype} of {value.ndim} axes")
+            values.append(_addressof(_memory(value if axes > 0 else value.T)))
+            values += value.shape
+        if self._entry(self._pack(*values)):
             raise RuntimeError(f"{self.module} failed: {self.variant}")
 
     def load(self) -> None:
         """Make the kernel ready to be called: from its file, or by compiling it."""
         with _lock:
-            if self._function is None:
+            if self._entry is None:
                 self._link(*self._code())
 
-    def _code(self) -> tuple[str, bytes]:
-        """The function's name, and the object file that it is in."""
+    def _code(self) -> Code:
         folder = _folder()
         if folder is None or not SOURCES:
-            return self._compile()[:2]
+            return self._compile()[0]
         depends = (SOURCES, _machine(), _settings(), self.module, self.variant, self.signature)
         path = folder / (_digest(repr(depends).encode()).hex() + SUFFIX)
         found = _read(path)
         if found is not None:
             return found
-        name, code, complete = self._compile()
+        code, complete = self._compile()
         if complete and _sources() == SOURCES:
-            _write(path, name, code)
-        return name, code
+            _write(path, code)
+        return code
 
-    def _compile(self) -> tuple[str, bytes, bool]:
-        """`_code`, and whether it runs where Numba is not loaded: a missing function would end the process."""
+    def _compile(self) -> tuple[Code, bool]:
+        """The code, and whether it runs where Numba is not loaded: a missing function would end the process."""
         function = import_module(f".{self.module}", __package__).build(*self.variant)
         function.compile(f"void({', '.join(self.signature)})")
         (result,) = function.overloads.values()
         _, _, (code, bitcode) = result.library.serialize_using_object_code()
-        llvm, _ = _linker()
+        llvm, target = _linker()
+        entry = target.create_target_machine(opt=1, jit=True).emit_object(llvm.parse_assembly(self._entry_code()))
         called = [one.name for one in llvm.parse_bitcode(bitcode).functions if one.is_declaration]
         known = all(name.startswith("llvm.") or name in C_LIBRARY for name in called)
-        return result.fndesc.llvm_func_name, code, known
+        return (result.fndesc.llvm_func_name, code, entry), known
 
-    def _link(self, name: str, code: bytes) -> None:
+    def _entry_code(self) -> str:
+        """A function that calls the one whose address is first in an array, with the rest as Numba passes arguments.
+
+        Those are where to put a result and an exception, then scalars and the fields of arrays' structures.
+        """
+        from llvmlite import ir
+
+        byte, integer = ir.IntType(8).as_pointer(), ir.IntType(64)
+        module = ir.Module()
+        function = ir.Function(module, ir.FunctionType(ir.IntType(32), [integer.as_pointer()]), "entry")
+        builder = ir.IRBuilder(function.append_basic_block())
+        slots = (builder.load(builder.gep(function.args[0], [integer(place)])) for place in count())
+        address, null, ignored = next(slots), byte(None), builder.alloca(byte, 2)
+        passed = [builder.bitcast(ignored, byte), builder.bitcast(builder.gep(ignored, [integer(1)]), byte)]
+        for dtype, axes in self._types:
+            value = next(slots)
+            if not axes and dtype.kind == "f":
+                value = builder.fptrunc(builder.bitcast(value, ir.DoubleType()), ir.FloatType())
+            if not axes:
+                passed.append(value)
+                continue
+            shape = [next(slots) for _ in range(abs(axes))]
+            strides, total = [], integer(SIZES[dtype.name])
+            for extent in shape[:: -1 if axes > 0 else 1]:
+                strides.append(total)
+                total = builder.mul(total, extent)
+            size, pointer = reduce(builder.mul, shape), builder.inttoptr(value, byte)
+            passed += [null, null, size, integer(SIZES[dtype.name]), pointer, *shape]
+            passed += strides[:: -1 if axes > 0 else 1]
+        called = ir.FunctionType(ir.IntType(32), [value.type for value in passed])
+        builder.ret(builder.call(builder.inttoptr(address, called.as_pointer()), passed))
+        return str(module)
+
+    def _link(self, name: str, code: bytes, entry: bytes) -> None:
         llvm, target = _linker()
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target.create_target_machine())
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        for part in (code, entry):
+            engine.add_object_file(llvm.ObjectFileRef.from_data(part))
         engine.finalize_object()
-        # Numba's convention: where to put a result and an exception, then the arguments, and of arrays their fields
-        pointer, size = ctypes.c_void_p, ctypes.c_ssize_t
-        types: list[Any] = [pointer, pointer]
-        for dtype, axes in self._types:
-            types += [pointer, pointer, size, size, pointer, *[size] * (2 * axes)] if axes else [SCALARS[dtype.name]]
-        self._engine = engine
-        self._function = ctypes.CFUNCTYPE(ctypes.c_int32, *types)(engine.get_function_address(name))
+        self._engine, self._address = engine, engine.get_function_address(name)
+        self._entry = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_char_p)(engine.get_function_address("entry"))
 
 
-_ignored = (ctypes.c_void_p * 2)()
-_RETURNED, _RAISED = ctypes.addressof(_ignored), ctypes.addressof(_ignored) + ctypes.sizeof(ctypes.c_void_p)
-
-
-def _address(array: Any) -> int:
-    if array.size == 0:
-        return _RETURNED
-    return ctypes.addressof(ctypes.c_char.from_buffer(array if array.flags.c_contiguous else array.T))
-
+_memory = (ctypes.c_char * 0).from_buffer  # raises TypeError unless the array is writable, and contiguous by rows
+_addressof = ctypes.addressof
 
 _lock = RLock()
 
@@ -202,7 +232,7 @@ def _is_ours(found: os.stat_result) -> bool:
     return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _read(path: Path) -> tuple[str, bytes] | None:
+def _read(path: Path) -> Code | None:
     """What `_write` has kept, if it is whole."""
     try:
         with path.open("rb") as file:
@@ -216,13 +246,14 @@ def _read(path: Path) -> tuple[str, bytes] | None:
     if time() - status.st_mtime > DAY:
         with suppress(OSError):
             os.utime(path)
-    name, _, code = rest.partition(b"\n")
-    return name.decode(), code
+    name, size, code = rest.split(b"\n", 2)
+    return name.decode(), code[: int(size)], code[int(size) :]
 
 
-def _write(path: Path, name: str, code: bytes) -> None:
+def _write(path: Path, code: Code) -> None:
     """Keep what `_read` returns, for the user alone; other processes see the whole file or none. It may fail."""
-    rest = name.encode() + b"\n" + code
+    name, function, entry = code
+    rest = b"\n".join([name.encode(), str(len(function)).encode(), function + entry])
     unfinished = None
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
