@@ -12,11 +12,16 @@ from . import devices, engines, validation
 from .batch import Batch
 from .kernels import backend
 from .metrics import FocalMetric
+from .validation import Interval
 
 Float32s = NDArray[np.float32]
 Float64s = NDArray[np.float64]
 Hessian = Literal["expected", "exact"]
 Score = Literal["log_loss", "brier"]
+
+GAMMA = Interval(0, 1000)
+BETA = Interval(0, 1, "[")
+MAX_STEP = Interval(1e-6)
 
 
 class FocalLossBase(ABC):
@@ -33,7 +38,7 @@ class FocalLossBase(ABC):
     def _check_newton(self) -> None:
         if not isinstance(self.hessian, str) or self.hessian not in ("expected", "exact"):
             raise ValueError(f'hessian must be "expected" or "exact", got {self.hessian!r}')
-        step = validation.number("max_step", self.max_step, "a number of at least 1e-6, or inf", 1e-6, np.inf, "[]")
+        step = validation.number("max_step", self.max_step, MAX_STEP)
         object.__setattr__(self, "max_step", step)
 
     def __repr__(self) -> str:
@@ -183,7 +188,7 @@ def effective_counts(counts: Float64s, beta: Any) -> Float64s:
     """Counts, or with beta the effective numbers of samples up to a factor (Cui et al. 2019, eq. 2)."""
     if beta is None:
         return counts
-    beta = validation.number("beta", beta, "None or a number in [0, 1)", 0, 1, closed="[")
+    beta = validation.number("beta", beta, BETA, f"None or {BETA}")
     return -np.expm1(counts * np.log(beta)) if beta > 0 else np.ones_like(counts)
 
 

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import validation
-from .base import Float64s, FocalLossBase, Hessian, effective_counts, float64
+from .base import GAMMA, Float64s, FocalLossBase, Hessian, effective_counts, float64
 from .batch import Batch
 from .kernels import formulas
 from .partitions import summed
+from .validation import Interval
 
-GAMMA = "a number in [0, 1000], or a pair of them"
-ALPHA = "None or a number in (0, 1), at least 1e-30"
+ALPHA = Interval(1e-30, 1, "[")
 
 Pair = tuple[float, float]
 
@@ -362,7 +362,7 @@ def _coerced_alpha(value: Any) -> float | tuple[float, ...] | None:
         return None
     if _is_sequence(value):
         if np.ndim(value) != 1 or len(value) == 0:
-            raise ValueError(f"alpha must be {ALPHA}, or one for each of several labels, got {value!r}")
+            raise ValueError(f"alpha must be None or {ALPHA}, or one for each of several labels, got {value!r}")
         return tuple(_alpha(one) for one in value)
     return _alpha(value)
 
@@ -372,11 +372,11 @@ def _is_sequence(value: Any) -> bool:
 
 
 def _gamma(value: Any) -> float:
-    return validation.number("gamma", value, GAMMA, 0, 1000, closed="[]")
+    return validation.number("gamma", value, GAMMA, f"{GAMMA}, or a pair of them")
 
 
 def _alpha(value: Any) -> float:
-    return validation.number("alpha", value, ALPHA, 1e-30, 1, closed="[")
+    return validation.number("alpha", value, ALPHA, f"None or {ALPHA}")
 
 
 def _counts(y: ArrayLike, sample_weight: ArrayLike | None) -> Float64s:

@@ -252,8 +252,8 @@ class RecallAtPrecision(RankingMetric):
     precision: float
 
     def __post_init__(self) -> None:
-        accepted = "a number in (0, 1]"
-        object.__setattr__(self, "precision", validation.number("precision", self.precision, accepted, 0, 1, "]"))
+        found = validation.number("precision", self.precision, validation.Interval(0, 1, "]"))
+        object.__setattr__(self, "precision", found)
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import validation
+from .base import GAMMA
 from .focal import FocalLoss
 from .metrics import calibration_bins
 
@@ -204,7 +205,7 @@ def _of_one_label(loss: FocalLoss) -> FocalLoss:
 def _gammas(gammas: Sequence[float]) -> list[float]:
     if not np.iterable(gammas):
         raise TypeError(f"gammas must be a sequence of numbers, got {gammas!r}")
-    return [validation.number("gamma", gamma, "a number in [0, 1000]", 0, 1000, closed="[]") for gamma in gammas]
+    return [validation.number("gamma", gamma, GAMMA) for gamma in gammas]
 
 
 def _gamma_label(gamma: float) -> str:

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import validation
-from .base import Float64s, FocalLossBase, Hessian, effective_counts, float64
+from .base import GAMMA, Float64s, FocalLossBase, Hessian, effective_counts, float64
 from .batch import Batch
 from .kernels import formulas
 from .partitions import summed
+from .validation import Interval
 
-ALPHA = "None or one number in [1e-15, 1e15] for each class"
+ALPHA = Interval(1e-15, 1e15)
 LARGEST = 1e300  # margins are cut here, so that infinite ones give limits and not NaN
 
 
@@ -72,13 +73,17 @@ class SoftmaxFocalLoss(FocalLossBase):
     def __post_init__(self) -> None:
         n_classes = validation.count("n_classes", self.n_classes, at_least=2)
         object.__setattr__(self, "n_classes", n_classes)  # the only writes: to coerce what was given
-        gamma = validation.number("gamma", self.gamma, "a number in [0, 1000]", 0, 1000, closed="[]")
+        gamma = validation.number("gamma", self.gamma, GAMMA)
         object.__setattr__(self, "gamma", gamma)
         if self.alpha is not None:
             if np.shape(self.alpha) != (n_classes,):
-                raise ValueError(f"alpha must be {ALPHA}, {n_classes} of them, got {self.alpha!r}")
+                raise ValueError(
+                    f"alpha must be None or {ALPHA} for each class, {n_classes} of them, got {self.alpha!r}"
+                )
             values: Any = self.alpha
-            alpha = tuple(validation.number("alpha", value, ALPHA, 1e-15, 1e15, closed="[]") for value in values)
+            alpha = tuple(
+                validation.number("alpha", value, ALPHA, f"None or {ALPHA} for each class") for value in values
+            )
             object.__setattr__(self, "alpha", alpha)
         self._check_newton()
 

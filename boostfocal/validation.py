@@ -1,6 +1,7 @@
 """What the public functions accept. Every error names the argument, the value seen, what is accepted."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
@@ -10,24 +11,46 @@ from numpy.typing import ArrayLike, NDArray
 from . import devices
 
 
-def number(name: str, value: Any, accepted: str, low: float, high: float, closed: str = "") -> float:
-    """`value` as a float between `low` and `high`; `closed` lists the ends that belong: "[", "]" or both."""
+@dataclass(frozen=True)
+class Interval:
+    """The numbers that a parameter takes; `closed` has "[" and "]" if the ends belong, `whole` leaves out fractions."""
+
+    low: float
+    high: float = np.inf
+    closed: str = "[]"
+    whole: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value >= self.low if "[" in self.closed else value > self.low
+        below = value <= self.high if "]" in self.closed else value < self.high
+        return above and below
+
+    def __str__(self) -> str:
+        kind = "a whole number" if self.whole else "a number"
+        if self.high == np.inf:
+            return f"{kind} of at least {self.low:g}" + ", or inf" * (not self.whole)
+        brackets = "[" if "[" in self.closed else "(", "]" if "]" in self.closed else ")"
+        return f"{kind} in {brackets[0]}{self.low:g}, {self.high:g}{brackets[1]}"
+
+
+def number(name: str, value: Any, interval: Interval, accepted: str = "") -> float:
+    """`value` as a float in an interval. `accepted` is the whole text of an error where more than that is."""
+    accepted = accepted or str(interval)
     if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be {accepted}, got {value!r}")
     try:
         result = float(value)
     except OverflowError as error:
         raise ValueError(f"{name} must be {accepted}, got a number too large for a float") from error
-    above = result >= low if "[" in closed else result > low
-    below = result <= high if "]" in closed else result < high
-    if not (above and below):
+    if result not in interval:
         raise ValueError(f"{name} must be {accepted}, got {value!r}")
     return result
 
 
 def count(name: str, value: Any, at_least: int = 1) -> int:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < at_least:
-        raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
+    interval = Interval(at_least, whole=True)
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or int(value) not in interval:
+        raise ValueError(f"{name} must be {interval}, got {value!r}")
     return int(value)
 
 

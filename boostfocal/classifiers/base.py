@@ -212,7 +212,7 @@ class FocalClassifier:
             return self._by_class(name, value, missing=1.0)
         alpha = self.focal_alpha
         if np.isscalar(alpha) and not isinstance(alpha, str):
-            return validation.number("focal_alpha", alpha, ALPHA, 0, 1)
+            return validation.number("focal_alpha", alpha, validation.Interval(0, 1, ""), ALPHA)
         return None if alpha is None else self._by_class("focal_alpha", alpha, missing=None)
 
     def _class_weights(self) -> dict[str, Any]:
@@ -392,7 +392,7 @@ class FocalClassifier:
         self._check_fitted()
         if self._by_row:
             raise ValueError("a model that was trained from a margin for each row cannot be refitted")
-        decay = validation.number("decay", decay, "a number in [0, 1]", 0, 1, closed="[]")
+        decay = validation.number("decay", decay, validation.Interval(0, 1))
         codes = self._encode("y", y)
         check_rows("X", X, codes.size)
         self._refit_leaves(X, codes, self._weights(sample_weight, codes.size), decay)

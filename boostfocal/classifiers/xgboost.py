@@ -459,7 +459,10 @@ def _given(parameters: Mapping[str, Any]) -> dict[str, float]:
     names["max_delta_step"] = ("max_delta_step", 0.0)
     return {
         name: validation.number(
-            name, parameters.get(name, parameters.get(alias, default)), "a finite number", -np.inf, np.inf
+            name,
+            parameters.get(name, parameters.get(alias, default)),
+            validation.Interval(-np.inf, np.inf, ""),
+            "a finite number",
         )
         for name, (alias, default) in names.items()
     }
