@@ -1,5 +1,7 @@
 """What the losses share: use as an objective of either engine, gradients and sums, and their metric."""
 
+from __future__ import annotations
+
 import math
 from abc import ABC, abstractmethod
 from dataclasses import fields

@@ -1,5 +1,7 @@
 """The rows of one call, from an engine or a user to the kernels."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 from . import devices
@@ -20,5 +22,5 @@ class Batch(NamedTuple):
         """Whether to compute on the CUDA device, as some of them are there."""
         return any(map(devices.on_device, self))
 
-    def on_host(self) -> "Batch":
+    def on_host(self) -> Batch:
         return Batch(*(devices.to_host(name, array) for name, array in zip(self._fields, self, strict=True)))

@@ -1,5 +1,7 @@
 """From true probabilities to alerts: the threshold of least expected cost, and the best of each day."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

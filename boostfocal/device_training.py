@@ -1,5 +1,7 @@
 """XGBoost's rounds on a CUDA device, whose gradients never pass through the host."""
 
+from __future__ import annotations
+
 import json
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Focal loss of binary labels, one or several a row: parameters, posterior and starting margin."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from typing import Any, Self
 

@@ -9,6 +9,8 @@ The engines' own ``logloss`` and ``binary_logloss`` take the raw margin for a pr
 custom objective. Use `LogLoss` and `Brier`, which take the loss that the model is trained with.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol

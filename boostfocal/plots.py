@@ -4,6 +4,8 @@ Each draws on the `ax` it is given, or on a new one, and returns it. Needs Matpl
 (``pip install 'boostfocal[plots]'``).
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ GAMMAS = (0.0, 0.5, 1.0, 2.0, 5.0)
 GUIDE: dict[str, Any] = {"color": "0.5", "linewidth": 0.8, "linestyle": (0, (4, 4))}
 
 
-def loss_curves(gammas: Sequence[float] = GAMMAS, ax: "Axes | None" = None) -> "Axes":
+def loss_curves(gammas: Sequence[float] = GAMMAS, ax: Axes | None = None) -> Axes:
     """Focal loss against p_t, the probability of the true class (Lin et al. 2017, fig. 1).
 
     Parameters
@@ -42,7 +44,7 @@ def loss_curves(gammas: Sequence[float] = GAMMAS, ax: "Axes | None" = None) -> "
     return ax
 
 
-def loss_ratio(gammas: Sequence[float] = (0.5, 1.0, 2.0, 5.0), ax: "Axes | None" = None) -> "Axes":
+def loss_ratio(gammas: Sequence[float] = (0.5, 1.0, 2.0, 5.0), ax: Axes | None = None) -> Axes:
     """Cross-entropy divided by focal loss, (1 - p_t)^-gamma: how much less a row counts.
 
     Parameters
@@ -64,7 +66,7 @@ def loss_ratio(gammas: Sequence[float] = (0.5, 1.0, 2.0, 5.0), ax: "Axes | None"
     return ax
 
 
-def derivatives(loss: FocalLoss | None = None, ax: "Axes | None" = None) -> "Axes":
+def derivatives(loss: FocalLoss | None = None, ax: Axes | None = None) -> Axes:
     """Gradient and Hessian of a positive row against its margin; where the exact Hessian is negative is shaded.
 
     Parameters
@@ -96,7 +98,7 @@ def derivatives(loss: FocalLoss | None = None, ax: "Axes | None" = None) -> "Axe
     return ax
 
 
-def posterior(losses: Sequence[FocalLoss] | None = None, ax: "Axes | None" = None) -> "Axes":
+def posterior(losses: Sequence[FocalLoss] | None = None, ax: Axes | None = None) -> Axes:
     """Probability of the positive class against the margin, beside the sigmoid, which it is not.
 
     Parameters
@@ -118,7 +120,7 @@ def posterior(losses: Sequence[FocalLoss] | None = None, ax: "Axes | None" = Non
     return ax
 
 
-def precision_recall(y: ArrayLike, scores: Mapping[str, ArrayLike], ax: "Axes | None" = None) -> "Axes":
+def precision_recall(y: ArrayLike, scores: Mapping[str, ArrayLike], ax: Axes | None = None) -> Axes:
     """Precision against recall of fitted models, with the share of positives as the level of chance.
 
     Parameters
@@ -146,8 +148,8 @@ def precision_recall(y: ArrayLike, scores: Mapping[str, ArrayLike], ax: "Axes | 
 
 
 def reliability(
-    y: ArrayLike, probabilities: Mapping[str, ArrayLike], bins: int = 10, ax: "Axes | None" = None
-) -> "Axes":
+    y: ArrayLike, probabilities: Mapping[str, ArrayLike], bins: int = 10, ax: Axes | None = None
+) -> Axes:
     """Share of positives against probability, in bins of about equal numbers of rows.
 
     On logarithmic axes, since most probabilities of a rare class are small; bins without a positive are
@@ -180,7 +182,7 @@ def reliability(
     return ax
 
 
-def _axes(ax: "Axes | None") -> "Axes":
+def _axes(ax: Axes | None) -> Axes:
     if ax is not None:
         return ax
     from matplotlib import pyplot

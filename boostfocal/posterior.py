@@ -1,5 +1,7 @@
 """From margins to probabilities of the classes where a model is used, which need not be where it was trained."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self

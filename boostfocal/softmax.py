@@ -1,5 +1,7 @@
 """Focal loss of one class out of K: parameters, posterior and starting margins."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self

@@ -1,5 +1,7 @@
 """What the public functions accept. Every error names the argument, the value seen, what is accepted."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
