@@ -147,9 +147,7 @@ def precision_recall(y: ArrayLike, scores: Mapping[str, ArrayLike], ax: Axes | N
     return ax
 
 
-def reliability(
-    y: ArrayLike, probabilities: Mapping[str, ArrayLike], bins: int = 10, ax: Axes | None = None
-) -> Axes:
+def reliability(y: ArrayLike, probabilities: Mapping[str, ArrayLike], bins: int = 10, ax: Axes | None = None) -> Axes:
     """Share of positives against probability, in bins of about equal numbers of rows.
 
     On logarithmic axes, since most probabilities of a rare class are small; bins without a positive are

@@ -178,8 +178,12 @@ class Posterior:
         if not isinstance(bias, list):
             raise TypeError(f"bias must be one number for each class, got {bias!r}")
         posterior = cls(loss(**parameters), float(slope), tuple(float(one) for one in bias))
-        if len(posterior.bias) != posterior.n_classes or not np.isfinite([posterior.slope, *posterior.bias]).all():
-            raise ValueError(f"slope and bias must be finite numbers, bias one for each class, got {slope!r}, {bias!r}")
+        numbers = [posterior.slope, *posterior.bias]
+        if len(posterior.bias) != posterior.n_classes or not np.isfinite(numbers).all() or posterior.slope <= 0:
+            raise ValueError(
+                "slope and bias must be finite numbers, slope positive, bias one for each class, "
+                f"got {slope!r}, {bias!r}"
+            )
         return posterior
 
     # ---------------------------------------------------------------------------------------------
@@ -238,3 +242,10 @@ def center_on_base_rate(loss: Loss, margins: NDArray[Any], y: NDArray[np.intp], 
         found = root(error, np.zeros(posterior.n_classes - 1), tol=1e-10)
     settled = np.abs(found.fun).max() < 1e-6
     return moved(found.x) if settled else np.zeros(posterior.n_classes if several else 1)
+
+
+def weights_classes_equally(loss: Loss) -> bool:
+    """Whether no class weighs more than another, and none has a gamma of its own."""
+    if isinstance(loss, SoftmaxFocalLoss):
+        return loss.alpha is None or len(set(np.atleast_1d(loss.alpha).tolist())) == 1
+    return loss.alpha in (None, 0.5) and not isinstance(loss.gamma, tuple)

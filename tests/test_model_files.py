@@ -299,17 +299,25 @@ def test_foreign_files_are_refused(kind: type, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"classes": {"dtype": "<i8", "values": [1, 0]}}, {"classes": {"dtype": "<i8", "values": [0, 10**30]}},
-     {"slope": None}, {"slope": float("inf")}, {"bias": "00"}, {"start": "NaN"}, {"start": [[1]]}, {"shift": [1, 2]},
-     {"scale": "x"}, {"gamma": -1}, {"training": {}}, {"parameters": []}, {"loss": "os.system"},
-     {"classes": {"dtype": "O", "values": [0, 1]}}],
+    [
+        {"classes": {"dtype": "<i8", "values": [1, 0]}}, {"classes": {"dtype": "<i8", "values": [0, 10**30]}},
+        {"classes": {"dtype": "O", "values": [0, 1]}}, {"classes": {"dtype": "U500000000", "values": ["a", "b"]}},
+        {"slope": None}, {"slope": float("inf")}, {"slope": 0}, {"slope": -1.0}, {"bias": "00"}, {"start": "NaN"},
+        {"start": [[1]]}, {"offset": [1, 2]}, {"weight_scale": "x"}, {"weight_scale": 0}, {"start_by_row": "no"},
+        {"gamma": -1}, {"loss": "os.system"}, {"n_classes": 10**9, "loss": "SoftmaxFocalLoss"}, {"parameters": []},
+        {"extras": {}}, {"extras": {"missing": None, "training": [[1, {"learning_rate": float("nan")}]]}},
+    ],
     ids=str,
 )  # fmt: skip
 def test_a_changed_state_is_refused(change: Any, tmp_path: Path) -> None:
     X, score = data(False)
     booster = make(XGB).fit(X, labels(score, 2)).get_booster()
-    state = json.loads(unquote(booster.attr("boostfocal")))
-    booster.set_attr(boostfocal=json.dumps(state | change))
+    digest, _, text = booster.attr("boostfocal").partition(";")
+    state = json.loads(unquote(text))
+    changed = [key for key in change if key not in state]  # the posterior's
+    state["posterior"] |= {key: change[key] for key in changed}
+    state |= {key: value for key, value in change.items() if key not in changed}
+    booster.set_attr(boostfocal=f"{digest};{json.dumps(state)}")
     booster.save_model(tmp_path / "m.ubj")
     with pytest.raises(ModelFileError, match="is damaged"):
         boostfocal.load(tmp_path / "m.ubj")
@@ -542,7 +550,7 @@ def test_a_classifier_of_a_booster_is_whole(kind: type, n_classes: int, tmp_path
         parameters |= {"num_class": 3} if n_classes > 2 else {}
         booster = xgb.train(parameters, xgb.DMatrix(X, y), 12, obj=loss)
         margin = booster.predict(xgb.DMatrix(X), output_margin=True)
-        model = XGB.from_booster(booster, loss, NAMES[n_classes], parameters=parameters)
+        model = XGB.from_booster(booster, loss, NAMES[n_classes], training_params=parameters)
     else:
         init_score = np.tile(start, (len(y), 1)) if n_classes > 2 else np.full(len(y), start)
         parameters = {"objective": loss, "verbosity": -1} | ({"num_class": 3} if n_classes > 2 else {})
@@ -570,7 +578,7 @@ def test_a_booster_of_xgboosts_own_class_is_taken_with_its_start_as_a_margin(tmp
     X, score = data(False)
     y, loss = labels(score, 2), FocalLoss(2.0, 0.5)
     plain = xgb.XGBClassifier(n_estimators=5, objective=loss, base_score=0.3, learning_rate=0.2).fit(X, y)
-    model = XGB.from_booster(plain.get_booster(), loss, parameters={"eta": 0.2})
+    model = XGB.from_booster(plain.get_booster(), loss, training_params={"eta": 0.2})
     margin = plain.predict(X, output_margin=True)
     model.save_model(tmp_path / "model.ubj")
     for found in (model, boostfocal.load(tmp_path / "model.ubj")):
@@ -580,7 +588,7 @@ def test_a_booster_of_xgboosts_own_class_is_taken_with_its_start_as_a_margin(tmp
     np.testing.assert_allclose(np.ravel(session.run(["margin"], {"X": X.to_numpy(np.float32)})[0]), margin, atol=2e-5)
     model.refit_leaves(X, y, decay=1.0)
     np.testing.assert_allclose(model.decision_function(X), margin, atol=1e-5)
-    with pytest.raises(ValueError, match="from_booster must be given the parameters of training"):
+    with pytest.raises(ValueError, match="training_params must be given to from_booster"):
         XGB.from_booster(plain.get_booster(), loss).refit_leaves(X, y)
     several = xgb.train({}, xgb.DMatrix(X, np.stack([y, y], axis=1)), 2, obj=FocalLoss())
     with pytest.raises(ValueError, match=r"booster must have 1 margins a row as .* has, got 2"):

@@ -1,39 +1,59 @@
-"""Model files: an engine's own format with our state inside, so that one file is the whole model."""
+"""Model files: an engine's own format with the state of a classifier inside, so that one file is the whole model.
+
+The state stands in a note, "sha256:", a digest of the whole file in which it counts as zeros, ";" and the state as
+quoted JSON. XGBoost's files have it as an attribute of the booster, LightGBM's as a line before the trees. Both are
+found by the format's structure: what users control, such as labels, names and other attributes, may say anything.
+
+The digest tells damage, on which an engine may crash, so that the engine must not get such a file. It does not tell an
+adversary: trust a model file as you trust code.
+"""
 
 import hashlib
 import json
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
+from uuid import uuid4
 
-import numpy as np
-from numpy.typing import NDArray
+from .state import FittedState
 
 KEY = "boostfocal"
 """Name of the booster's attribute (XGBoost), or of the line in the header (LightGBM)."""
 
 FORMAT = 1
+READERS: Mapping[int, Callable[[Mapping[str, Any]], FittedState]] = {1: FittedState.from_json}
+"""How the state of each format is read. A format is for ever: files of it exist.
+
+For the next one: increase `FORMAT`; let `FittedState.from_json` read it; keep a reader of the old one here, a function
+that makes the new values of the old and calls ``from_json``; and keep a file that the old version wrote in the tests.
+"""
+
+DIGEST = "sha256:"
+NO_DIGEST = "0" * 64
 TREES = "\ntree_sizes="
 """Where LightGBM's header ends, but for the sizes of the trees."""
-
-POSTERIOR_KEYS = {"loss", "n_classes", "gamma", "alpha", "hessian", "max_step", "slope", "bias"}
 
 
 class ModelFileError(ValueError):
     """A model file that is damaged, or not one of ours."""
 
 
-def encode(state: Mapping[str, Any]) -> str:
-    text = json.dumps(state, allow_nan=False, separators=(",", ":"))
-    return quote(
-        text, safe=" !\"#$&'()*+,/:;<>?@[]^_`{|}~"
-    )  # XGBoost's JSON stumbles over "\\", LightGBM's lines over "="
+# --- notes -----------------------------------------------------------------------------------------
 
 
-def decode(text: str | None, path: Any) -> dict[str, Any]:
-    """The state in a file.
+def note(state: FittedState) -> str:
+    """A state as text, with room for a digest."""
+    values = json.dumps({"format": FORMAT, **state.to_json()}, allow_nan=False, separators=(",", ":"))
+    # XGBoost's JSON stumbles over "\\", LightGBM's lines over "="
+    return f"{DIGEST}{NO_DIGEST};{quote(values, safe=' !#$&()*+,/:;<>?@[]^_`{|}~' + chr(34) + chr(39))}"
+
+
+def read_note(text: str | None, path: Any) -> FittedState:
+    """The state in a note.
 
     Raises
     ------
@@ -43,92 +63,217 @@ def decode(text: str | None, path: Any) -> dict[str, Any]:
     if text is None:
         raise ModelFileError(f"{path} has no focal loss in it: it was not written by save_model of a focal classifier")
     try:
-        state = json.loads(unquote(text, errors="strict"))
-        version = state["format"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ModelFileError(f"{path} is damaged: what {KEY} wrote into it cannot be read") from error
-    if version != FORMAT:
-        raise ModelFileError(f"{path} has format {version!r} of {KEY}, this version reads {FORMAT}: update {KEY}")
-    return dict(state)
+        values = json.loads(unquote(text.partition(";")[2], errors="strict"))
+        version = values.pop("format")
+        reader = READERS.get(version)
+        if reader is not None:
+            return reader(values)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        raise ModelFileError(f"{path} is damaged: what {KEY} wrote into it cannot be read: {error}") from error
+    raise ModelFileError(
+        f"{path} has format {version!r} of {KEY}, this version reads {', '.join(map(str, READERS))}: update {KEY}"
+    )
 
 
-def with_line(text: str, state: Mapping[str, Any]) -> str:
-    """LightGBM's text with the state as a line before the trees."""
+def with_line(text: str, state: FittedState) -> bytes:
+    """LightGBM's text with the note as a line before the trees."""
     head, mark, rest = text.partition(TREES)
-    return f"{head}\n{KEY}={encode(state)}{mark}{rest}"
+    return f"{head}\n{KEY}={note(state)}{mark}{rest}".encode()
 
 
-def without_line(text: str, path: Any) -> tuple[str, dict[str, Any]]:
-    """LightGBM's text and the state in its line.
-
-    Raises
-    ------
-    ModelFileError
-        If there is no line.
-    """
-    head, mark, after = text.partition(f"\n{KEY}=")
-    line, newline, rest = after.partition("\n")
-    return head + newline + rest, decode(line if mark else None, path)
+def line(text: str) -> str | None:
+    """The note in LightGBM's text, which stands in its header."""
+    head = text.partition(TREES)[0]
+    _, mark, after = head.partition(f"\n{KEY}=")
+    return after.partition("\n")[0] if mark else None
 
 
-# An engine may crash on a damaged file, so it must not get one: the digest of the whole file is in its note.
-
-UNSEALED = {"sha256": "0" * 64}
-"""Part of a state that leaves room for the digest."""
-
-SEAL = re.compile(rb"sha256[^0-9a-f]{1,12}([0-9a-f]{64})")
+def without_line(text: str) -> str:
+    """LightGBM's text as the engine writes it."""
+    head, _, rest = text.partition(f"\n{KEY}=")
+    return head + "\n" + rest.partition("\n")[2]
 
 
-def sealed(content: bytes) -> bytes:
-    """The content of a file with its digest in the room that the state leaves for it."""
-    place = SEAL.search(content, content.find(KEY.encode()))
+# --- digests ---------------------------------------------------------------------------------------
+
+
+def with_digest(content: bytes) -> bytes:
+    """The content of a file with its digest in the note's room."""
+    place = _note_start(content)
     assert place is not None
-    return _with_digest(content, place, _digest(content, place))
+    return _put(content, place, _digest(content, place))
 
 
-def check_seal(content: bytes, path: Any) -> None:
-    """Refuse a file without a state, or with another digest than its own; one that XGBoost itself wrote has zeros.
+def check_digest(content: bytes, path: Any) -> None:
+    """Refuse a file without a note, and one of another digest.
+
+    XGBoost itself writes files without a digest (checkpoints, ``get_booster().save_model``): they are accepted if
+    they are whole.
 
     Raises
     ------
     ModelFileError
     """
-    at = content.find(KEY.encode())
-    if at < 0:
-        decode(None, path)
-    place = SEAL.search(content, at)
+    try:
+        place = _note_start(content)
+        found = None if place is None else content[place : place + 64]
+        if found == NO_DIGEST.encode() and not content.startswith(b"tree"):
+            _check_whole(content)
+            return
+    except (ValueError, IndexError, KeyError, RecursionError) as error:
+        raise ModelFileError(f"{path} is damaged, or no model file: {error}") from error
     if place is None:
-        raise ModelFileError(f"{path} is damaged: what {KEY} wrote into it cannot be read")
-    if place[1] not in (UNSEALED["sha256"].encode(), _digest(content, place)):
+        read_note(None, path)
+    elif found != _digest(content, place):
         raise ModelFileError(f"{path} is damaged: its content has changed since it was written")
 
 
-def _digest(content: bytes, place: re.Match[bytes]) -> bytes:
-    blank = _with_digest(content, place, UNSEALED["sha256"].encode())
-    return hashlib.sha256(blank).hexdigest().encode()
+def _digest(content: bytes, place: int) -> bytes:
+    return hashlib.sha256(_put(content, place, NO_DIGEST.encode())).hexdigest().encode()
 
 
-def _with_digest(content: bytes, place: re.Match[bytes], digest: bytes) -> bytes:
-    return content[: place.start(1)] + digest + content[place.end(1) :]
+def _put(content: bytes, place: int, digest: bytes) -> bytes:
+    return content[:place] + digest + content[place + len(digest) :]
 
 
-def labels_to_json(labels: NDArray[Any]) -> dict[str, Any]:
-    if labels.dtype.kind in "biuf":
-        return {"dtype": labels.dtype.str, "values": labels.tolist()}
-    values = labels.tolist()
-    if not all(isinstance(value, str) for value in values):
-        raise TypeError(f"labels must be numbers, bools or text to be saved in a model file, got {values}; use pickle")
-    return {"dtype": "object" if labels.dtype == object else "str", "values": values}
+def _note_start(content: bytes) -> int | None:
+    """Where the digest of a file begins; None if the file has no note."""
+    if content.startswith(b"tree"):
+        line = content.find(f"\n{KEY}=".encode(), 0, content.find(TREES.encode()))
+        start = line + len(KEY) + 2 if line >= 0 else None
+    else:
+        attributes = _json_attributes(content) if content[1:2] == b'"' else _ubjson_attributes(content)
+        start = dict(attributes).get(KEY)
+    if start is None or content[start : start + len(DIGEST)] != DIGEST.encode():
+        return None
+    return start + len(DIGEST)
 
 
-def labels_from_json(stored: Mapping[str, Any]) -> NDArray[Any]:
-    dtype, values = str(stored["dtype"]), list(stored["values"])
-    kind = {"object": object, "str": np.str_}.get(dtype) or np.dtype(dtype)
-    if kind is not object and np.dtype(kind).kind not in "biufU":
-        raise ValueError(f"dtype must be of numbers or text, got {dtype!r}")
-    if not all(isinstance(value, (str, int, float)) for value in values):
-        raise ValueError(f"labels must be numbers or text, got {values!r}")
-    return np.array(values, dtype=kind)
+# --- XGBoost's formats: objects whose keys are in alphabetical order, so that attributes come first -------------------
+
+
+def _json_attributes(content: bytes) -> Iterator[tuple[str, int]]:
+    """The booster's attributes in JSON: their names, and where their values begin."""
+    head = b'{"learner":{"attributes":{'
+    if not content.startswith(head):
+        raise ValueError("it does not begin as XGBoost's JSON does")
+    text = content.decode("latin-1")  # one character a byte
+    at = len(head)
+    while text[at] == '"':
+        name, at = scanstring(text, at + 1, False)
+        if text[at : at + 2] != ':"':
+            raise ValueError("an attribute is not text")
+        yield name, at + 2
+        _, at = scanstring(text, at + 2, False)
+        at += text[at] == ","
+
+
+def _ubjson_attributes(content: bytes) -> Iterator[tuple[str, int]]:
+    """`_json_attributes` in UBJSON."""
+    at = 0
+    for name in (b"learner", b"attributes"):
+        head = b"{L" + len(name).to_bytes(8, "big") + name
+        if content[at : at + len(head)] != head:
+            raise ValueError("it does not begin as XGBoost's UBJSON does")
+        at += len(head)
+    if content[at : at + 1] != b"{":
+        raise ValueError("its attributes are no object")
+    at += 1
+    while content[at : at + 1] == b"L":
+        start, at = _ubjson_text(content, at)
+        name = content[start:at]
+        if content[at : at + 1] != b"S":
+            raise ValueError("an attribute is not text")
+        start, at = _ubjson_text(content, at + 1)
+        yield name.decode("latin-1"), start
+
+
+SIZES = {b"i": 1, b"U": 1, b"I": 2, b"l": 4, b"L": 8, b"d": 4, b"D": 8, b"T": 0, b"F": 0, b"Z": 0}
+"""Bytes of a value of each UBJSON type."""
+
+
+def _check_whole(content: bytes) -> None:
+    """Refuse what is no whole value of JSON or UBJSON: XGBoost's reader may crash on it."""
+    if content[1:2] == b'"':
+        json.loads(content)
+    elif _ubjson_end(content, 0) != len(content):
+        raise ValueError("there is more after its end")
+
+
+def _ubjson_end(content: bytes, at: int) -> int:
+    kind = content[at : at + 1]
+    at += 1
+    if kind in SIZES:
+        at += SIZES[kind]
+    elif kind == b"S":
+        _, at = _ubjson_text(content, at)
+    elif kind == b"{":
+        while content[at : at + 1] != b"}":
+            _, at = _ubjson_text(content, at)
+            at = _ubjson_end(content, at)
+        at += 1
+    elif kind == b"[":
+        fixed = content[at + 1 : at + 2] if content[at : at + 1] == b"$" else b""
+        at += 2 if fixed else 0
+        if content[at : at + 1] != b"#":
+            raise ValueError("an array does not tell its length")
+        count, at = _ubjson_length(content, at + 1)
+        if fixed:
+            at += count * SIZES[fixed]
+        for _ in range(0 if fixed else count):
+            at = _ubjson_end(content, at)
+    else:
+        raise ValueError(f"there is {kind!r} where a value should begin")
+    if at > len(content):
+        raise ValueError("it ends too early")
+    return at
+
+
+def _ubjson_text(content: bytes, at: int) -> tuple[int, int]:
+    """Where a text begins and ends."""
+    length, at = _ubjson_length(content, at)
+    if at + length > len(content):
+        raise ValueError("a text is longer than the file")
+    return at, at + length
+
+
+def _ubjson_length(content: bytes, at: int) -> tuple[int, int]:
+    kind = content[at : at + 1]
+    if kind not in (b"i", b"U", b"I", b"l", b"L"):
+        raise ValueError(f"there is {kind!r} where a length should be")
+    end = at + 1 + SIZES[kind]
+    length = int.from_bytes(content[at + 1 : end], "big", signed=kind != b"U")
+    if not 0 <= length <= len(content):
+        raise ValueError("a length is larger than the file")
+    return length, end
+
+
+# --- writing ---------------------------------------------------------------------------------------
+
+
+def write(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file whole, or leave what is there: it is written beside, flushed, and renamed.
+
+    Raises
+    ------
+    OSError
+        With the path, if it cannot be written.
+    """
+    target = Path(os.path.realpath(path))  # a link stays one
+    if target.exists() and not target.is_file():
+        raise OSError(f"{path} must be a file to be written, it is something else")
+    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666
+    unfinished = target.with_name(f".{target.name[:40]}.{uuid4().hex}")
+    try:
+        with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, target)
+    except BaseException:
+        with suppress(OSError):
+            os.remove(unfinished)
+        raise
 
 
 @contextmanager

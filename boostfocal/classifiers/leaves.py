@@ -1,6 +1,6 @@
 """New values for the leaves of trees that are kept: what recent rows would have put there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +35,8 @@ def refitted(
     values: Sequence[Float64s],
     classes: Sequence[int],
     rates: Sequence[float],
+    penalties: Sequence[Penalties],
     start: NDArray[np.float64],
-    penalties: Penalties,
     decay: float,
 ) -> list[Float64s]:
     """The values of every tree's leaves, each tree being fitted to what those before it leave.
@@ -47,8 +47,8 @@ def refitted(
         In which leaf of each tree a row is.
     values : n_trees arrays
         The present values, by leaf.
-    classes, rates : n_trees numbers
-        The class of each tree's margin, and its learning rate. Trees of one round come together.
+    classes, rates, penalties : of n_trees
+        The class of each tree's margin, its learning rate and its penalties. Trees of one round come together.
     start : ndarray of shape (K,), or (1,) for two classes
     decay : float
         Share of the present value that a leaf keeps. A leaf without a row keeps all of it.
@@ -60,7 +60,7 @@ def refitted(
     margins = np.tile(start, (y.size, 1))
     result = []
     derivatives: tuple[NDArray[Any], ...] = ()
-    for tree, (present, k, rate) in enumerate(zip(values, classes, rates, strict=True)):
+    for tree, (present, k, rate, own) in enumerate(zip(values, classes, rates, penalties, strict=True)):
         if tree == 0 or k < classes[tree - 1] or start.size == 1:  # a new round
             given = margins if start.size > 1 else margins[:, 0]
             found = loss.gradient_hessian(y, given, sample_weight)
@@ -68,8 +68,47 @@ def refitted(
         leaf = leaves[:, tree]
         gradient, hessian = (np.bincount(leaf, d[:, k], present.size) for d in derivatives)
         reached = np.bincount(leaf, minlength=present.size) > 0
-        fitted = rate * penalties.value(gradient, hessian)
+        fitted = rate * own.value(gradient, hessian)
         new = np.where(reached, decay * present + (1 - decay) * fitted, present)
         margins[:, k] += new[leaf]
         result.append(new)
     return result
+
+
+# --- what each round was trained with: runs of [number of rounds, its parameters], as JSON ---------------------
+
+Runs = list[list[Any]]
+
+
+def with_round(runs: Runs, parameters: Mapping[str, float]) -> Runs:
+    """The runs and one more round."""
+    if runs and runs[-1][1] == parameters:
+        return [*runs[:-1], [runs[-1][0] + 1, runs[-1][1]]]
+    return [*runs, [1, dict(parameters)]]
+
+
+def first_rounds(runs: Runs, n_rounds: int) -> Runs:
+    """The runs up to a round."""
+    result: Runs = []
+    for count, parameters in runs:
+        if n_rounds > 0:
+            result.append([min(count, n_rounds), parameters])
+        n_rounds -= count
+    return result
+
+
+def by_round(runs: Runs, n_rounds: int) -> list[dict[str, float]]:
+    """The parameters of each round.
+
+    Raises
+    ------
+    ValueError
+        If some are not known, as of rounds that were added natively.
+    """
+    result = [dict(parameters) for count, parameters in runs for _ in range(min(int(count), n_rounds))]
+    if len(result) < n_rounds:
+        raise ValueError(
+            "training_params must be given to from_booster for the leaves to be refitted: they are known of "
+            f"{len(result)} of {n_rounds} rounds"
+        )
+    return result[:n_rounds]

@@ -1,9 +1,11 @@
 """FocalXGBClassifier: XGBoost's scikit-learn classifier, trained with focal loss."""
 
+from __future__ import annotations
+
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from inspect import signature
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,13 +13,17 @@ import numpy as np
 import xgboost as xgb
 from numpy.typing import ArrayLike, NDArray
 
-from .. import devices, engines, validation
-from ..base import Hessian
+from .. import devices, validation
+from ..base import Float64s, Hessian
 from ..device_training import TrainingOnDevice
-from ..metrics import Metric
 from ..posterior import Loss
-from . import base, files, metrics
-from .leaves import Penalties, refitted
+from . import base, files
+from .labels import as_labels, check_rows, encode
+from .leaves import Penalties, by_round, first_rounds, refitted
+from .parameters import PARAMETERS, check_names, documented
+from .state import FittedState, untrained
+from .weighting import Setting
+from .xgboost_evaluation import Callbacks, Evaluation
 
 if TYPE_CHECKING:
     from .trees import Ensemble
@@ -25,10 +31,11 @@ if TYPE_CHECKING:
 OWN_OBJECTIVES = (None, "binary:logistic", "multi:softprob", "multi:softmax")
 """What an XGBClassifier has there by itself."""
 
+BEST = ("best_iteration", "best_score")
+"""Attributes of a booster that early stopping sets."""
 
-TRAINING = ("learning_rate", "reg_alpha", "reg_lambda", "max_delta_step")
 
-
+@documented
 class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: ignore[misc]
     """`xgboost.XGBClassifier` with focal loss: true probabilities, the optimal start, metrics that are right.
 
@@ -38,46 +45,44 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
     `scale_pos_weight` that of least expected cost; `decision_function` the margin. Classes are sorted; of two
     the second is the positive one.
 
+    `gamma` and `alpha` are XGBoost's: the least gain of a split, and the L1 penalty. The loss has `focal_gamma` and
+    `focal_alpha`.
+
     Parameters
     ----------
-    focal_gamma : float or (float, float), default 0.5
-        Focusing parameter; of two classes also one for the first and one for the second. 0 is cross-entropy.
-    focal_alpha : float, "balanced", array_like or mapping of one number per class, or None, default 0.5
-        Weight of the classes: a number is that of the second of two, in (0, 1), the first having the rest.
-        0.5 weighs the classes alike, however many, and half of what None does, against the penalties.
-        "balanced" is the inverse of the classes' (weighted) frequencies. `scale_pos_weight` is taken for the
-        second class's weight where the first has 1.
-    focal_hessian : {"expected", "exact"}, default "expected"
-    focal_max_step : float, default 10.0
-        See `FocalLoss`.
-    sampling_rates : float, array_like or mapping of one number per class, or None, default None
-        By how much each class was sampled for training; a number is that of the first of two, 0.1 for a tenth of
-        its rows. `predict_proba` is then that of the population. Metrics in training are of the rows as they are.
+    <parameters>
     **kwargs
         Parameters of `XGBClassifier`. `eval_metric` may name XGBoost's metrics and ours, each computed from
         the true probabilities, or be callables (labels, probabilities), or metrics of this package.
 
     Attributes
     ----------
-    classes_ : ndarray of shape (K,)
-        Labels, which may be of any kind; in the order of the columns of `predict_proba`.
-    loss_ : FocalLoss or SoftmaxFocalLoss
-    posterior_ : Posterior
-        What turns margins into probabilities.
-    start_ : float, or ndarray of shape (K,)
-        The starting margin. It is inside the booster.
+    <attributes>
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from boostfocal import FocalXGBClassifier
+    >>> X = np.random.default_rng(0).normal(size=(1000, 3))
+    >>> y = np.where(X[:, 0] + X[:, 1] > 2, "fraud", "good")
+    >>> model = FocalXGBClassifier(n_estimators=20).fit(X, y)
+    >>> model.classes_
+    array(['fraud', 'good'], dtype='<U5')
+    >>> model.predict_proba(X).shape
+    (1000, 2)
     """
 
     missing: float
+    CLASS_WEIGHTS = ("scale_pos_weight",)
 
     def __init__(
         self,
         *,
         focal_gamma: Any = 0.5,
-        focal_alpha: base.Setting = 0.5,
+        focal_alpha: Setting = 0.5,
         focal_hessian: Hessian = "expected",
         focal_max_step: float = 10.0,
-        sampling_rates: base.Setting = None,
+        sampling_rates: Setting = None,
         objective: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -96,10 +101,9 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
 
     def get_xgb_params(self) -> dict[str, Any]:
         """The booster's parameters: without ours, and without those that we set."""
-        left_out = {*base.PARAMETERS, "objective", "base_score", "scale_pos_weight", "eval_metric"}
+        left_out = {*PARAMETERS, "objective", "base_score", "scale_pos_weight", "eval_metric"}
         return {name: value for name, value in super().get_xgb_params().items() if name not in left_out}
 
-    @base.all_or_nothing
     def fit(
         self,
         X: Any,
@@ -109,7 +113,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         base_margin: ArrayLike | None = None,
         eval_set: Sequence[tuple[Any, Any]] | None = None,
         verbose: bool | int | None = True,
-        xgb_model: "xgb.Booster | str | FocalXGBClassifier | None" = None,
+        xgb_model: xgb.Booster | str | FocalXGBClassifier | None = None,
         sample_weight_eval_set: Sequence[ArrayLike] | None = None,
         base_margin_eval_set: Sequence[ArrayLike] | None = None,
         feature_weights: ArrayLike | None = None,
@@ -139,98 +143,121 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         -------
         self
         """
-        self._refuse()
-        previous = _previous(xgb_model)
-        given = sample_weight
-        codes, sample_weight = self._start_fit(X, y, sample_weight, previous)
-        weights = self._weights(sample_weight, codes.size)
-        if base_margin is not None and eval_set and base_margin_eval_set is None:
+        return self._fit(X, y, sample_weight, xgb_model, {
+            "y": y, "given_weight": sample_weight, "base_margin": base_margin, "eval_set": list(eval_set or []),
+            "verbose": verbose, "sample_weight_eval_set": sample_weight_eval_set,
+            "base_margin_eval_set": base_margin_eval_set, "feature_weights": feature_weights,
+        })  # fmt: skip
+
+    # --- training --------------------------------------------------------------------------------
+
+    def _train(
+        self, X: Any, codes: NDArray[np.intp], sample_weight: Any, state: FittedState, previous: Self | None,
+        options: Mapping[str, Any],
+    ) -> tuple[xgb.Booster, FittedState, dict[str, Any]]:  # fmt: skip
+        base_margin, eval_set = options["base_margin"], options["eval_set"]
+        if base_margin is not None and eval_set and options["base_margin_eval_set"] is None:
             raise ValueError(
                 "base_margin_eval_set must be given with base_margin, or the validation sets would start at 0"
             )
-        self.n_classes_ = self._labels.size
-        several = self.n_classes_ > 2
+        n_classes = state.classes.size
         parameters = self.get_xgb_params() | {"disable_default_eval_metric": 1}
-        if several:
-            parameters["num_class"] = self.n_classes_
+        if n_classes > 2:
+            parameters["num_class"] = n_classes
         if previous is None:  # XGBoost keeps it; given again it would shift the trees there are
-            start = np.zeros_like(self.start_) if base_margin is not None else np.asarray(self.start_)
-            parameters["base_score"] = start.tolist()
+            start = state.start if base_margin is None else np.zeros_like(state.start)
+            parameters["base_score"] = start.tolist() if start.size > 1 else float(start[0])
+        missing: float | str | None = None if np.isnan(self.missing) else float(self.missing)
+        if missing in (np.inf, -np.inf):
+            missing = str(missing)  # JSON has no infinity
+        before = [] if previous is None else first_rounds(previous.state_.extras["training"] or [], _rounds(previous))
+        state = replace(state, start_by_row=base_margin is not None, extras={"missing": missing, "training": before})
+        evaluation = Evaluation(self.eval_metric, state.posterior)
+        callbacks = list(self.callbacks or [])
+        if self.early_stopping_rounds is not None:
+            callbacks.append(evaluation.early_stopping(self.early_stopping_rounds))
+        ours = Callbacks(evaluation, _note(state), callbacks)
         with xgb.config_context(verbosity=self.verbosity or xgb.get_config()["verbosity"]):
-            shared = {
-                "missing": self.missing, "enable_categorical": self.enable_categorical,
-                "feature_types": self.feature_types,
-                "feature_weights": feature_weights if feature_weights is not None else self.feature_weights,
-            }  # fmt: skip
-            train = self._create_dmatrix(
-                ref=None,
-                data=X,
-                label=codes,
-                weight=weights,
-                base_margin=base_margin,
-                group=None,
-                qid=None,
-                **shared,
-            )
-            evals = []
-            for i, (X_eval, y_eval) in enumerate(eval_set or []):
-                weight = None if sample_weight_eval_set is None else sample_weight_eval_set[i]
-                margin = None if base_margin_eval_set is None else base_margin_eval_set[i]
-                if X_eval is X and y_eval is y and weight is given and margin is base_margin:
-                    evals.append((train, f"validation_{i}"))
-                    continue
-                labels = self._encode(f"eval_set[{i}]", y_eval)
-                base.check_rows(f"eval_set[{i}][0]", X_eval, labels.size)
-                held_out = self._create_dmatrix(
-                    ref=train,
-                    data=X_eval,
-                    label=labels,
-                    weight=weight,
-                    base_margin=margin,
-                    group=None,
-                    qid=None,
-                    **shared,
-                )
-                evals.append((held_out, f"validation_{i}"))
-            evaluation = _Evaluation(self.eval_metric, self.posterior_)
-            callbacks = list(self.callbacks or [])
-            if self.early_stopping_rounds is not None:
-                callbacks.append(evaluation.early_stopping(self.early_stopping_rounds))
+            train, evals = self._matrices(X, codes, sample_weight, state, options)
             on_device = str(self.device).startswith(("cuda", "gpu")) and devices.compute()
-            rounds = [TrainingOnDevice(self.loss_, X, codes, weights, self.missing)] if on_device else []
+            rounds = [TrainingOnDevice(state.loss, X, codes, sample_weight, self.missing)] if on_device else []
             results: dict[str, Any] = {}
-            self._Booster = xgb.train(
+            booster = xgb.train(
                 parameters | evaluation.parameters,
                 train,
                 self.get_num_boosting_rounds(),
                 evals=evals,
                 evals_result=results,
-                obj=self.loss_,
+                obj=state.loss,
                 custom_metric=evaluation if evals else None,
-                verbose_eval=verbose,
+                verbose_eval=options["verbose"],
                 xgb_model=None if previous is None else previous._as_trained(),
-                callbacks=[*rounds, _Callbacks(evaluation, callbacks)],
+                callbacks=[*rounds, ours],
             )
-        self._by_row = base_margin is not None
-        self._training: dict[str, float] | None = _training(self._Booster)
-        self._set_evaluation_result(results)
-        self._finish_fit(X, codes, sample_weight)
-        return self
+        constrained = any(_constraints(self.monotone_constraints))
+        known = previous is None or previous.state_.extras["training"] is not None
+        extras = {"missing": missing, "training": [*before, *ours.runs] if known else None, "constrained": constrained}
+        return booster, replace(state, extras=extras), results
 
-    def _move(self, by: NDArray[np.float64]) -> NDArray[np.float64]:
-        moved = np.atleast_1d(self.start_) + self._shift + by
-        self._Booster.set_param({"base_score": moved.tolist() if moved.size > 1 else float(moved[0])})
-        return by
+    def _matrices(
+        self, X: Any, codes: NDArray[np.intp], sample_weight: Any, state: FittedState, options: Mapping[str, Any]
+    ) -> tuple[xgb.DMatrix, list[tuple[xgb.DMatrix, str]]]:
+        """The training set, and the validation sets with their names."""
+        eval_set, base_margin, weights = options["eval_set"], options["base_margin"], options["feature_weights"]
+        beside: dict[str, Sequence[Any]] = {}
+        for name in ("sample_weight_eval_set", "base_margin_eval_set"):
+            given = options[name]
+            beside[name] = [None] * len(eval_set) if given is None else list(given)
+            if len(beside[name]) != len(eval_set):
+                raise ValueError(f"{name} must have one for each of {len(eval_set)} eval_set, got {len(beside[name])}")
+        shared = {
+            "missing": self.missing, "enable_categorical": self.enable_categorical, "feature_types": self.feature_types,
+            "feature_weights": weights if weights is not None else self.feature_weights, "group": None, "qid": None,
+        }  # fmt: skip
+        train = self._create_dmatrix(
+            ref=None, data=X, label=codes, weight=sample_weight, base_margin=base_margin, **shared
+        )
+        evals = []
+        for i, (X_eval, y_eval) in enumerate(eval_set):
+            weight, margin = (beside[name][i] for name in beside)
+            given_weight = options["given_weight"]
+            if X_eval is X and y_eval is options["y"] and weight is given_weight and margin is base_margin:
+                evals.append((train, f"validation_{i}"))
+                continue
+            labels = encode(f"eval_set[{i}]", y_eval, state.classes)
+            check_rows(f"eval_set[{i}][0]", X_eval, labels.size)
+            held_out = self._create_dmatrix(
+                ref=train, data=X_eval, label=labels, weight=weight, base_margin=margin, **shared
+            )
+            evals.append((held_out, f"validation_{i}"))
+        return train, evals
+
+    def _set_booster(self, booster: xgb.Booster, history: dict[str, Any] | None) -> None:
+        self._Booster = booster
+        self.n_classes_ = self.state_.classes.size
+        if history is not None:
+            self.__dict__.pop("evals_result_", None)  # of an earlier fit
+            self._set_evaluation_result(history)
+
+    def _store_state(self) -> None:
+        note = _note(self.state_)
+        self._Booster.set_attr(**({files.KEY: None} if note is None else dict([note])))
+
+    def _add_to_margins(self, by: Float64s) -> FittedState:
+        offset = self.state_.offset + by
+        _set_base_score(self._Booster, self.state_.start + offset)
+        return replace(self.state_, offset=offset)
 
     def _as_trained(self) -> xgb.Booster:
-        """The booster with the margins of its training, for more of it."""
+        """The booster as it predicts, with the margins of its training, for more of it."""
         booster = self.get_booster()
-        if self._shift.any():
-            booster = booster.copy()
-            booster.set_param({"base_score": np.asarray(self.start_).tolist()})
+        n_rounds = _rounds(self)
+        booster = booster[:n_rounds] if n_rounds < booster.num_boosted_rounds() else booster.copy()
+        booster.set_attr(**dict.fromkeys(BEST))
+        _set_base_score(booster, self.state_.start)  # which slices of XGBoost 3.1 forget
         return booster
 
-    def _refuse(self) -> None:
+    def _check_params(self) -> None:
         if self.objective not in OWN_OBJECTIVES:
             raise ValueError(
                 f"objective must be left out, the focal loss is the objective (focal_gamma=0 is cross-entropy), "
@@ -241,26 +268,37 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
                 f"base_score must be left out, the optimal starting margin is set by itself, got {self.base_score!r}; "
                 "for another one give base_margin to fit and predict"
             )
-        if (weight := getattr(self, "kwargs", {}).get("class_weight")) is not None:
+        more = getattr(self, "kwargs", None) or {}
+        if (weight := more.get("class_weight")) is not None:
             raise ValueError(f"class_weight is no parameter of XGBoost, give it as focal_alpha, got {weight!r}")
+        check_names(more, ())
         if self.multi_strategy == "multi_output_tree":
             raise ValueError('multi_strategy must be "one_output_per_tree" for classes')
 
-    _WEIGHTS = ("scale_pos_weight",)
-
-    def _class_weights(self) -> dict[str, Any]:
+    def _class_weights(self, n_classes: int) -> dict[str, Any]:
         weight = self.scale_pos_weight
         if weight is None or weight == 1:
             return {}
-        if self._labels.size > 2:
-            raise ValueError(f"scale_pos_weight must be left out for {self._labels.size} classes: use focal_alpha")
+        if n_classes > 2:
+            raise ValueError(f"scale_pos_weight must be left out for {n_classes} classes: use focal_alpha")
         return {"scale_pos_weight": [1.0, weight]}
+
+    def _resolve_init_model(self, model: Any) -> FocalXGBClassifier | None:
+        if isinstance(model, xgb.Booster):
+            return FocalXGBClassifier()._read(bytes(model.save_raw("ubj")), "xgb_model")
+        if isinstance(model, FocalXGBClassifier):
+            model._check_fitted()
+        elif isinstance(model, (str, os.PathLike)):
+            return FocalXGBClassifier().load_model(model)
+        elif model is not None:
+            raise ValueError(f"xgb_model must be a model of FocalXGBClassifier, its booster or its file, got {model!r}")
+        return model  # type: ignore[no-any-return]
 
     # --- predictions -----------------------------------------------------------------------------
 
     def _margin(self, X: Any, **options: Any) -> NDArray[Any]:
         self._check_fitted()
-        if self._by_row and options.get("base_margin") is None:
+        if self.state_.start_by_row and options.get("base_margin") is None:
             raise ValueError("base_margin must be given: the model was trained from one for each row")
         margin = super().predict(X, output_margin=True, **options)
         return np.asarray(devices.to_host("margin", margin))  # of rows on a device they are there
@@ -309,9 +347,10 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         )
         return margin if output_margin else self._decide(self.posterior_.predict_proba(margin))
 
-    def _refit_leaves(self, X: Any, codes: NDArray[np.intp], sample_weight: Any, decay: float) -> None:
-        if self._training is None:
-            raise ValueError("from_booster must be given the parameters of training for the leaves to be refitted")
+    def _refit(self, X: Any, codes: NDArray[np.intp], sample_weight: Any, decay: float) -> xgb.Booster:
+        extras = self.state_.extras
+        if extras.get("constrained"):
+            raise ValueError("monotone_constraints must be left out for the leaves to be refitted, which breaks them")
         document = json.loads(bytes(self._Booster.save_raw("json")))
         booster = document["learner"]["gradient_booster"]
         if booster["name"] != "gbtree" or "weight_drop" in booster["model"]:
@@ -320,80 +359,101 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         if int(stored["gbtree_model_param"]["num_parallel_tree"]) > 1:
             raise ValueError("num_parallel_tree must be 1 for the leaves to be refitted")
         found = np.reshape(self.apply(X), (codes.size, -1)).astype(np.intp)  # up to the best iteration
-        trees = stored["trees"][: found.shape[1]]
-        training = self._training
-        penalties = Penalties(training["reg_alpha"], training["reg_lambda"], training["max_delta_step"])
+        trees, start = stored["trees"][: found.shape[1]], self.state_.start
+        rounds = by_round(extras["training"] or [], len(trees) // start.size)
+        trained = [one for one in rounds for _ in range(start.size)]
+        penalties = [Penalties(one["reg_alpha"], one["reg_lambda"], one["max_delta_step"]) for one in trained]
         present = [np.array(tree["split_conditions"], np.float64) for tree in trees]
-        classes, rates = stored["tree_info"][: len(trees)], [training["learning_rate"]] * len(trees)
-        start = np.atleast_1d(self.start_)
-        new = refitted(self.loss_, codes, sample_weight, found, present, classes, rates, start, penalties, decay)
+        rates, classes = [one["learning_rate"] for one in trained], stored["tree_info"][: len(trees)]
+        new = refitted(self.loss_, codes, sample_weight, found, present, classes, rates, penalties, start, decay)
         for tree, values in zip(trees, new, strict=True):
             leaf = np.array(tree["left_children"]) == -1
             tree["split_conditions"] = np.where(leaf, values, tree["split_conditions"]).tolist()
-        self._Booster.load_model(bytearray(json.dumps(document).encode()))
+        result = self._Booster.copy()
+        result.load_model(bytearray(json.dumps(document).encode()))
+        return result
 
-    def _ensemble(self) -> "Ensemble":
+    def _ensemble(self) -> Ensemble:
         from .trees import of_xgboost
 
-        booster = self.get_booster()
-        best = booster.attributes().get("best_iteration")
-        return of_xgboost(booster, None if best is None else int(best) + 1)
+        best = self.get_booster().attr("best_iteration")
+        return of_xgboost(self.get_booster(), None if best is None else int(best) + 1)
 
     # --- files -----------------------------------------------------------------------------------
 
-    def _note(self) -> None:
-        try:
-            state = self._state()
-        except TypeError:  # labels that no file can hold: save_model says so, and the classifier can be pickled
-            self._Booster.set_attr(**{files.KEY: None})
-            return
-        missing: float | str | None = None if np.isnan(self.missing) else float(self.missing)
-        if missing in (np.inf, -np.inf):
-            missing = str(missing)  # JSON has no infinity
-        note = files.encode(state | files.UNSEALED | {"missing": missing, "training": self._training})
-        self._Booster.set_attr(**{files.KEY: note})
-
-    def save_model(self, fname: str | os.PathLike[str]) -> None:
+    def save_model(self, path: str | os.PathLike[str]) -> None:
         """Write one file that is the whole model: UBJSON, or JSON if the name ends in .json.
 
         The loss, the labels and the posterior are an attribute of the booster, so plain XGBoost loads it,
-        too, and `boostfocal.load` gives back a classifier.
+        too, and `boostfocal.load` gives back a classifier. The file appears whole, or the one that was there stays.
+
+        Parameters
+        ----------
+        path : path
+
+        Raises
+        ------
+        TypeError
+            For labels that are no numbers, bools or text.
         """
         self._check_fitted()
-        files.labels_to_json(self._labels)
-        super().save_model(fname)
-        Path(fname).write_bytes(files.sealed(Path(fname).read_bytes()))
+        files.note(self.state_)
+        booster = self._Booster.copy()
+        booster.set_attr(scikit_learn=json.dumps({"_estimator_type": self._get_type()}))  # the parent asks for it
+        raw = booster.save_raw("json" if str(path).endswith(".json") else "ubj")
+        files.write(path, files.with_digest(bytes(raw)))
 
     @base.all_or_nothing
-    def load_model(self, fname: str | os.PathLike[str] | bytearray) -> Self:
+    def load_model(self, path: str | os.PathLike[str]) -> Self:
         """Take the model in a file, its loss and labels; the loss becomes this classifier's parameters.
+
+        Parameters
+        ----------
+        path : path
+            Written by `save_model`, or by XGBoost from a booster of ours: a checkpoint, ``get_booster().save_model``.
+
+        Returns
+        -------
+        self
 
         Raises
         ------
         ModelFileError
             For a file that is damaged, or was not written by a focal classifier.
         """
+        content = Path(path).read_bytes()
+        files.check_digest(content, path)
+        return self._read(content, path)
+
+    def _read(self, content: bytes, path: Any) -> Self:
         booster = xgb.Booster({"n_jobs": self.n_jobs})
-        if isinstance(fname, bytearray):
-            content, fname = bytes(fname), "the given bytes"
-        else:
-            content = Path(fname).read_bytes()
-        files.check_seal(content, fname)
         try:
             booster.load_model(bytearray(content))
             note = booster.attr(files.KEY)
         except (xgb.core.XGBoostError, UnicodeDecodeError, AssertionError) as error:
             reason = str(error).splitlines()[:1]
-            raise files.ModelFileError(f"{fname!r} is no model file of XGBoost, or damaged: {reason}") from error
-        state = files.decode(note, fname)
-        with files.damaged(fname):
-            self._restore(state)
-            training = state["training"]
-            self._training = None if training is None else {name: float(training[name]) for name in TRAINING}
-            if self._training is not None and not np.isfinite(list(self._training.values())).all():
-                raise ValueError(f"training must be finite numbers, got {self._training}")
-            self.missing = float("nan") if state["missing"] is None else float(state["missing"])
-        return self._take(booster)
+            raise files.ModelFileError(f"{path!r} is no model file of XGBoost, or damaged: {reason}") from error
+        state = files.read_note(note, path)
+        with files.damaged(path):
+            missing = state.extras["missing"]
+            self.missing = float("nan") if missing is None else float(missing)
+            for count, parameters in state.extras["training"] or []:
+                numbers = [count, *map(float, parameters.values())]
+                if not np.isfinite(numbers).all():
+                    raise ValueError(f"training must be finite numbers, got {numbers}")
+            return self._take(booster, state)
+
+    def _take(self, booster: xgb.Booster, state: FittedState) -> Self:
+        """Adopt a booster of our own that was trained elsewhere."""
+        noted = sum(count for count, _ in state.extras["training"] or [])
+        if state.extras["training"] is not None and booster.num_boosted_rounds() > noted:
+            booster.set_attr(**dict.fromkeys(BEST))  # it was continued natively, and they are of the training before
+        self._set_trained_parameters(state)
+        booster.set_attr(scikit_learn=None)
+        self._Booster = booster  # which the parent reads
+        self._load_model_attributes(json.loads(booster.save_config()))
+        self.objective, self.base_score = None, None  # the parent reads there what stands for no objective
+        return self._adopt(booster, state)
 
     @classmethod
     def from_booster(
@@ -402,7 +462,8 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         loss: Loss,
         classes: ArrayLike | None = None,
         *,
-        parameters: Mapping[str, Any] | None = None,
+        start: float | ArrayLike | None = None,
+        training_params: Mapping[str, Any] | None = None,
     ) -> Self:
         """A classifier from a booster that was trained otherwise: by ``xgboost.train``, on Dask, on Ray.
 
@@ -414,7 +475,9 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
             The objective that it was trained with.
         classes : array_like of shape (K,), optional
             What the labels 0, ..., K - 1 stand for, in ascending order.
-        parameters : mapping, optional
+        start : None
+            For LightGBM: XGBoost keeps the start in the booster.
+        training_params : mapping, optional
             What it was trained with: `refit_leaves` needs learning rate and penalties, which XGBoost keeps in no file.
 
         Returns
@@ -427,151 +490,71 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         TypeError, ValueError
             For another loss, classes out of order, and a booster of another number of classes.
         """
-        model = cls._of_loss(loss, classes)
+        if start is not None:
+            raise ValueError(f"start must be left out: the booster has it as base_score, got {start!r}")
+        note = booster.attr(files.KEY)
+        if note is not None:  # of a classifier, as a checkpoint or a continued model is
+            state = files.read_note(note, "booster")
+            asked = state.classes if classes is None else as_labels(classes)
+            if state.loss == loss and np.array_equal(asked, state.classes):
+                return cls()._take(_copied(booster), state)
+        n_classes = getattr(loss, "n_classes", 2)
+        state = untrained(loss, as_labels(range(n_classes) if classes is None else classes))
         learner = json.loads(booster.save_config())["learner"]
         sizes = learner["learner_model_param"]
         n_margins = max(1, int(sizes["num_class"]), int(sizes.get("num_target", 1)))
-        if n_margins != model._shift.size:
-            raise ValueError(f"booster must have {model._shift.size} margins a row as {loss!r} has, got {n_margins}")
+        if n_margins != state.start.size:
+            raise ValueError(f"booster must have {state.start.size} margins a row as {loss!r} has, got {n_margins}")
         stored = np.array(sizes["base_score"].strip("[]").split(","), np.float64)
         linked = learner["objective"]["name"] in ("binary:logistic", "reg:logistic")
         if linked:  # XGBClassifier calls every objective of its users so
             stored = np.log(stored) - np.log1p(-stored)
-        model.start_ = np.resize(stored, n_margins) if n_margins > 1 else float(stored[0])
-        model._training = None if parameters is None else _given(parameters)
-        model._take(booster)
+        copy = _copied(booster)
+        start = np.resize(stored, n_margins)
         if linked:  # a base_score is a margin everywhere else
-            model._Booster.set_param({"objective": "reg:squarederror", "base_score": model.start_})
-        return model
+            copy.set_param({"objective": "reg:squarederror", "base_score": float(start[0])})
+        runs = None if training_params is None else [[copy.num_boosted_rounds(), _given(training_params)]]
+        state = replace(state, start=start, extras={"missing": None, "training": runs})
+        return cls()._take(copy, state)
 
-    def _take(self, booster: xgb.Booster) -> Self:
-        """Make a copy of the booster ours."""
-        super().load_model(bytearray(booster.save_raw("ubj")))
-        self.objective, self.base_score = None, None  # the parent reads there what stands for no objective
-        self.n_classes_ = self._labels.size
-        self._note()  # without the digest of a file
-        return self
+
+def _copied(booster: xgb.Booster) -> xgb.Booster:
+    copy = xgb.Booster()
+    copy.load_model(booster.save_raw("ubj"))
+    return copy
+
+
+def _note(state: FittedState) -> tuple[str, str] | None:
+    """The attribute that keeps the state; None for labels that no file can hold (the classifier can be pickled)."""
+    try:
+        return files.KEY, files.note(state)
+    except TypeError:
+        return None
+
+
+def _rounds(model: FocalXGBClassifier) -> int:
+    """Rounds with which a model predicts."""
+    best = model._Booster.attr("best_iteration")
+    return int(model._Booster.num_boosted_rounds()) if best is None else int(best) + 1
+
+
+def _set_base_score(booster: xgb.Booster, start: Float64s) -> None:
+    booster.set_param({"base_score": start.tolist() if start.size > 1 else float(start[0])})
+
+
+def _constraints(monotone: Any) -> list[int]:
+    """Monotone constraints in any form that XGBoost takes: text, a sequence, or a mapping by name."""
+    if isinstance(monotone, str):
+        return [int(part) for part in monotone.strip("() ").split(",") if part.strip()]
+    return [int(one) for one in (monotone.values() if isinstance(monotone, Mapping) else monotone or ())]
 
 
 def _given(parameters: Mapping[str, Any]) -> dict[str, float]:
-    """The parameters in `TRAINING`, by any of their names, or XGBoost's defaults."""
+    """What a leaf's value depends on, by any of XGBoost's names, or its defaults."""
     names = {"learning_rate": ("eta", 0.3), "reg_alpha": ("alpha", 0.0), "reg_lambda": ("lambda", 1.0)}
     names["max_delta_step"] = ("max_delta_step", 0.0)
+    finite = validation.Interval(-np.inf, np.inf, "")
     return {
-        name: validation.number(
-            name,
-            parameters.get(name, parameters.get(alias, default)),
-            validation.Interval(-np.inf, np.inf, ""),
-            "a finite number",
-        )
+        name: validation.number(name, parameters.get(name, parameters.get(alias, default)), finite, "a finite number")
         for name, (alias, default) in names.items()
     }
-
-
-def _training(booster: xgb.Booster) -> dict[str, float]:
-    """What a leaf's value depends on; XGBoost does not keep it in a model's file."""
-    found = json.loads(booster.save_config())["learner"]["gradient_booster"].get("tree_train_param", {})
-    return {name: float(found.get(name, 0.0)) for name in TRAINING}
-
-
-class _Evaluation:
-    """The metrics that were asked for: those that XGBoost computes, and ours in one callable."""
-
-    def __init__(self, asked: Any, posterior: Any) -> None:
-        default = "logloss" if posterior.n_classes == 2 else "mlogloss"
-        listed = [asked] if isinstance(asked, str) or callable(asked) else default if asked is None else asked
-        if not isinstance(listed, Sequence):
-            raise TypeError(f"eval_metric must be a name, a callable or a list of them, got {asked!r}")
-        self._posterior = posterior
-        self._ours: dict[str, Callable[..., Any]] = {}
-        self._maximize: dict[str, bool | None] = {}
-        theirs = []
-        for metric in [listed] if isinstance(listed, str) else listed or [default]:
-            if isinstance(metric, Metric):
-                name, self._maximize[metric.name] = metric.name, metric.greater_is_better
-                self._ours[name] = metric.score
-            elif callable(metric):
-                self._maximize[metric.__name__] = None  # by its name, as XGBoost does it
-                self._ours[metric.__name__] = self._of_user(metric)
-            elif posterior.n_classes == 2 and metrics.RANKED_BY["xgboost"].fullmatch(metric):
-                theirs.append(metric)
-                self._maximize[metric] = True
-            else:
-                # under this name an early stopping of the user's own would minimize it
-                found = metrics.ours("precision_average" if metric == "average_precision" else metric, posterior.loss)
-                self._ours[found.name], self._maximize[found.name] = found.score, found.greater_is_better
-        self.parameters: dict[str, Any] = {"eval_metric": theirs} if theirs else {}
-        self._values: list[list[tuple[str, float]]] = []
-
-    def _of_user(self, metric: Callable[..., Any]) -> Callable[..., Any]:
-        weighted = "sample_weight" in signature(metric).parameters
-
-        def score(y: Any, margin: Any, sample_weight: Any) -> Any:
-            proba = metrics.probabilities(self._posterior, margin)
-            return metric(y, proba, sample_weight=sample_weight) if weighted else metric(y, proba)
-
-        return score
-
-    def early_stopping(self, rounds: int) -> Any:
-        """By the last metric that was asked for, as XGBoost does it."""
-        name, maximize = list(self._maximize.items())[-1]
-        return xgb.callback.EarlyStopping(rounds=rounds, metric_name=name, maximize=maximize)
-
-    def __call__(self, margin: Any, data: xgb.DMatrix) -> list[tuple[str, float]]:
-        rows = engines.read_batch(margin, data, None)
-        self._values.append(
-            [(name, float(score(rows.labels, rows.margins, rows.sample_weight))) for name, score in self._ours.items()]
-        )
-        return self._values[-1]
-
-    def correct(self, history: dict[str, dict[str, list[float]]]) -> None:
-        """Put the last round's values as they are, and in the order that was asked for, into XGBoost's record.
-
-        XGBoost passes a custom metric on as text with six decimals, too few for the Brier score of rare events,
-        and records its own metrics first.
-        """
-        for record, values in zip(history.values(), self._values, strict=False):
-            for name, value in values:
-                record[name][-1] = value
-            for name in self._maximize:
-                if name in record:
-                    record[name] = record.pop(name)
-        self._values.clear()
-
-
-class _Callbacks(xgb.callback.TrainingCallback):  # type: ignore[misc]
-    """Corrects the record of each round, and only then calls the others (XGBoost keeps no order between callbacks)."""
-
-    def __init__(self, evaluation: _Evaluation, others: Sequence[Any]) -> None:
-        super().__init__()
-        self._evaluation, self._others = evaluation, others
-
-    def before_training(self, model: Any) -> Any:
-        for callback in self._others:
-            model = callback.before_training(model)
-        return model
-
-    def after_training(self, model: Any) -> Any:
-        for callback in self._others:
-            model = callback.after_training(model)
-        return model
-
-    def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-        return any(callback.before_iteration(model, epoch, evals_log) for callback in self._others)
-
-    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-        self._evaluation.correct(evals_log)
-        return any(callback.after_iteration(model, epoch, evals_log) for callback in self._others)
-
-
-def _previous(model: Any) -> FocalXGBClassifier | None:
-    if model is None:
-        return None
-    if isinstance(model, xgb.Booster):
-        return FocalXGBClassifier().load_model(bytearray(model.save_raw("ubj")))
-    if isinstance(model, FocalXGBClassifier):
-        model._check_fitted()
-        return model
-    if isinstance(model, (str, os.PathLike)):
-        return FocalXGBClassifier().load_model(model)
-    raise ValueError(f"xgb_model must be a model of FocalXGBClassifier, its booster or its file, got {model!r}")
