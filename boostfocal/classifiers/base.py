@@ -82,7 +82,7 @@ class FocalClassifier(metaclass=ABCMeta):  # an ABC as base would change the lay
         """The fitted classifier that training continues, from whatever `fit` takes for one."""
 
     @abstractmethod
-    def _train(
+    def _train_booster(
         self, X: Any, codes: NDArray[np.intp], sample_weight: Any, state: FittedState, previous: Self | None,
         options: Mapping[str, Any],
     ) -> tuple[Any, FittedState, Any]:  # fmt: skip
@@ -124,7 +124,7 @@ class FocalClassifier(metaclass=ABCMeta):  # an ABC as base would change the lay
         previous = self._resolve_init_model(init_model)
         state, codes, sample_weight = self._prepare(X, y, sample_weight, previous)
         weights = _scaled(sample_weight, state.weight_scale, codes.size)
-        self._adopt(*self._train(X, codes, weights, state, previous, options))
+        self._adopt(*self._train_booster(X, codes, weights, state, previous, options))
         self._center(X, codes, sample_weight, 0.0)
         if not np.any(self.feature_importances_):
             warnings.warn(

@@ -163,7 +163,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
 
     # --- training --------------------------------------------------------------------------------
 
-    def _train(
+    def _train_booster(
         self, X: Any, codes: NDArray[np.intp], sample_weight: Any, state: FittedState, previous: Self | None,
         options: Mapping[str, Any],
     ) -> tuple[lgb.Booster, FittedState, dict[str, Any]]:  # fmt: skip

@@ -151,7 +151,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
 
     # --- training --------------------------------------------------------------------------------
 
-    def _train(
+    def _train_booster(
         self, X: Any, codes: NDArray[np.intp], sample_weight: Any, state: FittedState, previous: Self | None,
         options: Mapping[str, Any],
     ) -> tuple[xgb.Booster, FittedState, dict[str, Any]]:  # fmt: skip
