@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Mapping
+from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import wraps
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,34 +19,12 @@ from ..base import Float64s
 from ..posterior import Loss, Posterior, center_on_base_rate, weights_classes_equally
 from .labels import as_labels, check_rows, encode
 from .parameters import PARAMETERS, as_json, from_json
-from .state import FittedState, check_labels_can_be_saved
+from .saving import Saved, all_or_nothing
+from .state import FittedState
 from .weighting import Setting, Weighting, rates_by_class
 
-if TYPE_CHECKING:
-    import onnx
 
-    from .trees import Ensemble
-
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-def all_or_nothing(method: Method) -> Method:
-    """A method that leaves the classifier as it was if it fails: it must not change its booster, but take another."""
-
-    @wraps(method)
-    def guarded(self: Any, *arguments: Any, **options: Any) -> Any:
-        before = dict(vars(self))
-        try:
-            return method(self, *arguments, **options)
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
-
-    return cast(Method, guarded)
-
-
-class FocalClassifier(metaclass=ABCMeta):  # an ABC as base would change the layout, which the engines copy
+class FocalClassifier(Saved):
     """The part of a classifier that is not the engine's.
 
     Subclasses are classifiers of an engine with the parameters `PARAMETERS`. All that a fitted one knows beside its
@@ -110,10 +87,6 @@ class FocalClassifier(metaclass=ABCMeta):  # an ABC as base would change the lay
     @abstractmethod
     def _refit(self, X: Any, codes: NDArray[np.intp], sample_weight: Any, decay: float) -> Any:
         """A copy of the booster whose leaves are fitted to the rows."""
-
-    @abstractmethod
-    def _ensemble(self) -> Ensemble:
-        """The trees, for export."""
 
     # --- becoming fitted -------------------------------------------------------------------------
 
@@ -329,48 +302,6 @@ class FocalClassifier(metaclass=ABCMeta):  # an ABC as base would change the lay
         if np.unique(codes).size == state.classes.size:
             self._center(X, codes, sample_weight, decay)
         return self
-
-    # --- files -----------------------------------------------------------------------------------
-
-    def to_onnx(self, input_type: str | None = None) -> onnx.ModelProto:
-        """An ONNX model that gives the same probabilities without this package (`pip install 'boostfocal[onnx]'`).
-
-        Its input is "X", of shape (n, n_features), with NaN for missing values, and for categories their codes:
-        the position in the training column's categories. Its outputs are "label", "probabilities" (float32, of
-        shape (n, K)) and "margin". Trees up to the best iteration are exported.
-
-        Parameters
-        ----------
-        input_type : {"float32", "float64"}, optional
-            By default the precision in which the engine compares values with thresholds: float32 for XGBoost,
-            float64 for LightGBM. No row changes sides: a float32 row is compared as LightGBM does it with
-            that row's values.
-
-        Returns
-        -------
-        onnx.ModelProto
-            For ``onnx.save(model, path)``, or ``InferenceSession(model.SerializeToString())``.
-
-        Raises
-        ------
-        ValueError
-            For models that are not of plain trees (gblinear, linear_tree, zero_as_missing), and those that
-            were trained from a start for each row.
-        """
-        from .onnx import model
-
-        self._check_fitted()
-        state = self.state_
-        check_labels_can_be_saved(state.classes)
-        if state.start_by_row:
-            raise ValueError("a model that was trained from a margin for each row cannot be exported")
-        ensemble = self._ensemble()
-        if not ensemble.trees:
-            raise ValueError("a model without trees cannot be exported: n_estimators must be 1 or more")
-        return model(
-            ensemble, state.posterior, state.classes, self.n_features_in_, state.costs,
-            getattr(self, "missing", np.nan), input_type or np.dtype(ensemble.precision).name,
-        )  # fmt: skip
 
 
 def _scaled(sample_weight: Any, scale: float, n_rows: int) -> Any:

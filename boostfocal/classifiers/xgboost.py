@@ -6,24 +6,19 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import xgboost as xgb
 from numpy.typing import ArrayLike, NDArray
 
-from .. import devices, validation
+from .. import devices
 from ..base import Float64s, Hessian
-from ..device_training import TrainingOnDevice
-from ..posterior import Loss
 from . import base, files
-from .labels import as_labels, check_rows, encode
-from .leaves import Penalties, by_round, first_rounds, refitted
+from . import xgboost_training as training
 from .parameters import PARAMETERS, check_names, documented
-from .state import FittedState, untrained
+from .state import FittedState
 from .weighting import Setting
-from .xgboost_evaluation import Callbacks, Evaluation
 
 if TYPE_CHECKING:
     from .trees import Ensemble
@@ -155,82 +150,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         self, X: Any, codes: NDArray[np.intp], sample_weight: Any, state: FittedState, previous: Self | None,
         options: Mapping[str, Any],
     ) -> tuple[xgb.Booster, FittedState, dict[str, Any]]:  # fmt: skip
-        base_margin, eval_set = options["base_margin"], options["eval_set"]
-        if base_margin is not None and eval_set and options["base_margin_eval_set"] is None:
-            raise ValueError(
-                "base_margin_eval_set must be given with base_margin, or the validation sets would start at 0"
-            )
-        n_classes = state.classes.size
-        parameters = self.get_xgb_params() | {"disable_default_eval_metric": 1}
-        if n_classes > 2:
-            parameters["num_class"] = n_classes
-        if previous is None:  # XGBoost keeps it; given again it would shift the trees there are
-            start = state.start if base_margin is None else np.zeros_like(state.start)
-            parameters["base_score"] = start.tolist() if start.size > 1 else float(start[0])
-        missing: float | str | None = None if np.isnan(self.missing) else float(self.missing)
-        if missing in (np.inf, -np.inf):
-            missing = str(missing)  # JSON has no infinity
-        before = [] if previous is None else first_rounds(previous.state_.extras["training"] or [], _rounds(previous))
-        state = replace(state, start_by_row=base_margin is not None, extras={"missing": missing, "training": before})
-        evaluation = Evaluation(self.eval_metric, state.posterior)
-        callbacks = list(self.callbacks or [])
-        if self.early_stopping_rounds is not None:
-            callbacks.append(evaluation.early_stopping(self.early_stopping_rounds))
-        ours = Callbacks(evaluation, _note(state), callbacks)
-        with xgb.config_context(verbosity=self.verbosity or xgb.get_config()["verbosity"]):
-            train, evals = self._matrices(X, codes, sample_weight, state, options)
-            on_device = str(self.device).startswith(("cuda", "gpu")) and devices.compute()
-            rounds = [TrainingOnDevice(state.loss, X, codes, sample_weight, self.missing)] if on_device else []
-            results: dict[str, Any] = {}
-            booster = xgb.train(
-                parameters | evaluation.parameters,
-                train,
-                self.get_num_boosting_rounds(),
-                evals=evals,
-                evals_result=results,
-                obj=state.loss,
-                custom_metric=evaluation if evals else None,
-                verbose_eval=options["verbose"],
-                xgb_model=None if previous is None else previous._as_trained(),
-                callbacks=[*rounds, ours],
-            )
-        constrained = any(_constraints(self.monotone_constraints))
-        known = previous is None or previous.state_.extras["training"] is not None
-        extras = {"missing": missing, "training": [*before, *ours.runs] if known else None, "constrained": constrained}
-        return booster, replace(state, extras=extras), results
-
-    def _matrices(
-        self, X: Any, codes: NDArray[np.intp], sample_weight: Any, state: FittedState, options: Mapping[str, Any]
-    ) -> tuple[xgb.DMatrix, list[tuple[xgb.DMatrix, str]]]:
-        """The training set, and the validation sets with their names."""
-        eval_set, base_margin, weights = options["eval_set"], options["base_margin"], options["feature_weights"]
-        beside: dict[str, Sequence[Any]] = {}
-        for name in ("sample_weight_eval_set", "base_margin_eval_set"):
-            given = options[name]
-            beside[name] = [None] * len(eval_set) if given is None else list(given)
-            if len(beside[name]) != len(eval_set):
-                raise ValueError(f"{name} must have one for each of {len(eval_set)} eval_set, got {len(beside[name])}")
-        shared = {
-            "missing": self.missing, "enable_categorical": self.enable_categorical, "feature_types": self.feature_types,
-            "feature_weights": weights if weights is not None else self.feature_weights, "group": None, "qid": None,
-        }  # fmt: skip
-        train = self._create_dmatrix(
-            ref=None, data=X, label=codes, weight=sample_weight, base_margin=base_margin, **shared
-        )
-        evals = []
-        for i, (X_eval, y_eval) in enumerate(eval_set):
-            weight, margin = (beside[name][i] for name in beside)
-            given_weight = options["given_weight"]
-            if X_eval is X and y_eval is options["y"] and weight is given_weight and margin is base_margin:
-                evals.append((train, f"validation_{i}"))
-                continue
-            labels = encode(f"eval_set[{i}]", y_eval, state.classes)
-            check_rows(f"eval_set[{i}][0]", X_eval, labels.size)
-            held_out = self._create_dmatrix(
-                ref=train, data=X_eval, label=labels, weight=weight, base_margin=margin, **shared
-            )
-            evals.append((held_out, f"validation_{i}"))
-        return train, evals
+        return training.train(self, X, codes, sample_weight, state, previous, options)
 
     def _set_booster(self, booster: xgb.Booster, history: dict[str, Any] | None) -> None:
         self._Booster = booster
@@ -240,21 +160,21 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
             self._set_evaluation_result(history)
 
     def _store_state(self) -> None:
-        note = _note(self.state_)
+        note = training.noted(self.state_)
         self._Booster.set_attr(**({files.KEY: None} if note is None else dict([note])))
 
     def _add_to_margins(self, by: Float64s) -> FittedState:
         offset = self.state_.offset + by
-        _set_base_score(self._Booster, self.state_.start + offset)
+        training.set_base_score(self._Booster, self.state_.start + offset)
         return replace(self.state_, offset=offset)
 
     def _as_trained(self) -> xgb.Booster:
         """The booster as it predicts, with the margins of its training, for more of it."""
         booster = self.get_booster()
-        n_rounds = _rounds(self)
+        n_rounds = training.rounds_used(booster)
         booster = booster[:n_rounds] if n_rounds < booster.num_boosted_rounds() else booster.copy()
         booster.set_attr(**dict.fromkeys(BEST))
-        _set_base_score(booster, self.state_.start)  # which slices of XGBoost 3.1 forget
+        training.set_base_score(booster, self.state_.start)  # which slices of XGBoost 3.1 forget
         return booster
 
     def _check_params(self) -> None:
@@ -348,30 +268,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         return margin if output_margin else self._decide(self.posterior_.predict_proba(margin))
 
     def _refit(self, X: Any, codes: NDArray[np.intp], sample_weight: Any, decay: float) -> xgb.Booster:
-        extras = self.state_.extras
-        if extras.get("constrained"):
-            raise ValueError("monotone_constraints must be left out for the leaves to be refitted, which breaks them")
-        document = json.loads(bytes(self._Booster.save_raw("json")))
-        booster = document["learner"]["gradient_booster"]
-        if booster["name"] != "gbtree" or "weight_drop" in booster["model"]:
-            raise ValueError("booster must be gbtree for its leaves to be refitted")
-        stored = booster["model"]
-        if int(stored["gbtree_model_param"]["num_parallel_tree"]) > 1:
-            raise ValueError("num_parallel_tree must be 1 for the leaves to be refitted")
-        found = np.reshape(self.apply(X), (codes.size, -1)).astype(np.intp)  # up to the best iteration
-        trees, start = stored["trees"][: found.shape[1]], self.state_.start
-        rounds = by_round(extras["training"] or [], len(trees) // start.size)
-        trained = [one for one in rounds for _ in range(start.size)]
-        penalties = [Penalties(one["reg_alpha"], one["reg_lambda"], one["max_delta_step"]) for one in trained]
-        present = [np.array(tree["split_conditions"], np.float64) for tree in trees]
-        rates, classes = [one["learning_rate"] for one in trained], stored["tree_info"][: len(trees)]
-        new = refitted(self.loss_, codes, sample_weight, found, present, classes, rates, penalties, start, decay)
-        for tree, values in zip(trees, new, strict=True):
-            leaf = np.array(tree["left_children"]) == -1
-            tree["split_conditions"] = np.where(leaf, values, tree["split_conditions"]).tolist()
-        result = self._Booster.copy()
-        result.load_model(bytearray(json.dumps(document).encode()))
-        return result
+        return training.refit(self, X, codes, sample_weight, decay)
 
     def _ensemble(self) -> Ensemble:
         from .trees import of_xgboost
@@ -381,49 +278,11 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
 
     # --- files -----------------------------------------------------------------------------------
 
-    def save_model(self, path: str | os.PathLike[str]) -> None:
-        """Write one file that is the whole model: UBJSON, or JSON if the name ends in .json.
-
-        The loss, the labels and the posterior are an attribute of the booster, so plain XGBoost loads it,
-        too, and `boostfocal.load` gives back a classifier. The file appears whole, or the one that was there stays.
-
-        Parameters
-        ----------
-        path : path
-
-        Raises
-        ------
-        TypeError
-            For labels that are no numbers, bools or text.
-        """
-        self._check_fitted()
-        files.note(self.state_)
+    def _content(self, path: str) -> bytes:
+        files.note(self.state_)  # refuses labels that no file can hold
         booster = self._Booster.copy()
         booster.set_attr(scikit_learn=json.dumps({"_estimator_type": self._get_type()}))  # the parent asks for it
-        raw = booster.save_raw("json" if str(path).endswith(".json") else "ubj")
-        files.write(path, files.with_digest(bytes(raw)))
-
-    @base.all_or_nothing
-    def load_model(self, path: str | os.PathLike[str]) -> Self:
-        """Take the model in a file, its loss and labels; the loss becomes this classifier's parameters.
-
-        Parameters
-        ----------
-        path : path
-            Written by `save_model`, or by XGBoost from a booster of ours: a checkpoint, ``get_booster().save_model``.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ModelFileError
-            For a file that is damaged, or was not written by a focal classifier.
-        """
-        content = Path(path).read_bytes()
-        files.check_digest(content, path)
-        return self._read(content, path)
+        return bytes(booster.save_raw("json" if path.endswith(".json") else "ubj"))
 
     def _read(self, content: bytes, path: Any) -> Self:
         booster = xgb.Booster({"n_jobs": self.n_jobs})
@@ -441,9 +300,9 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
                 numbers = [count, *map(float, parameters.values())]
                 if not np.isfinite(numbers).all():
                     raise ValueError(f"training must be finite numbers, got {numbers}")
-            return self._take(booster, state)
+            return self._adopt_trained(booster, state)
 
-    def _take(self, booster: xgb.Booster, state: FittedState) -> Self:
+    def _adopt_trained(self, booster: xgb.Booster, state: FittedState) -> Self:
         """Adopt a booster of our own that was trained elsewhere."""
         noted = sum(count for count, _ in state.extras["training"] or [])
         if state.extras["training"] is not None and booster.num_boosted_rounds() > noted:
@@ -455,106 +314,39 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         self.objective, self.base_score = None, None  # the parent reads there what stands for no objective
         return self._adopt(booster, state)
 
-    @classmethod
-    def from_booster(
-        cls,
-        booster: xgb.Booster,
-        loss: Loss,
-        classes: ArrayLike | None = None,
-        *,
-        start: float | ArrayLike | None = None,
-        training_params: Mapping[str, Any] | None = None,
-    ) -> Self:
-        """A classifier from a booster that was trained otherwise: by ``xgboost.train``, on Dask, on Ray.
-
-        Parameters
-        ----------
-        booster : xgboost.Booster
-            With the starting margin inside, as `base_score` puts it there. It is copied.
-        loss : FocalLoss or SoftmaxFocalLoss
-            The objective that it was trained with.
-        classes : array_like of shape (K,), optional
-            What the labels 0, ..., K - 1 stand for, in ascending order.
-        start : None
-            For LightGBM: XGBoost keeps the start in the booster.
-        training_params : mapping, optional
-            What it was trained with: `refit_leaves` needs learning rate and penalties, which XGBoost keeps in no file.
-
-        Returns
-        -------
-        FocalXGBClassifier
-            Its probabilities are the loss's posterior; with weights by class, `recalibrate` levels them.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For another loss, classes out of order, and a booster of another number of classes.
-        """
+    def _take(self, booster: xgb.Booster, state: FittedState, start: Any, training_params: Any) -> Self:
         if start is not None:
             raise ValueError(f"start must be left out: the booster has it as base_score, got {start!r}")
         note = booster.attr(files.KEY)
-        if note is not None:  # of a classifier, as a checkpoint or a continued model is
-            state = files.read_note(note, "booster")
-            asked = state.classes if classes is None else as_labels(classes)
-            if state.loss == loss and np.array_equal(asked, state.classes):
-                return cls()._take(_copied(booster), state)
-        n_classes = getattr(loss, "n_classes", 2)
-        state = untrained(loss, as_labels(range(n_classes) if classes is None else classes))
+        if note is not None:  # of a classifier, as a checkpoint or a continued model has it
+            noted = files.read_note(note, "booster")
+            if noted.loss == state.loss and noted.classes.size == state.classes.size:
+                return self._adopt_trained(_copied(booster), replace(noted, classes=state.classes))
         learner = json.loads(booster.save_config())["learner"]
         sizes = learner["learner_model_param"]
         n_margins = max(1, int(sizes["num_class"]), int(sizes.get("num_target", 1)))
         if n_margins != state.start.size:
-            raise ValueError(f"booster must have {state.start.size} margins a row as {loss!r} has, got {n_margins}")
+            raise ValueError(
+                f"booster must have {state.start.size} margins a row as {state.loss!r} has, got {n_margins}"
+            )
         stored = np.array(sizes["base_score"].strip("[]").split(","), np.float64)
         linked = learner["objective"]["name"] in ("binary:logistic", "reg:logistic")
         if linked:  # XGBClassifier calls every objective of its users so
             stored = np.log(stored) - np.log1p(-stored)
         copy = _copied(booster)
-        start = np.resize(stored, n_margins)
+        starts = np.resize(stored, n_margins)
         if linked:  # a base_score is a margin everywhere else
-            copy.set_param({"objective": "reg:squarederror", "base_score": float(start[0])})
-        runs = None if training_params is None else [[copy.num_boosted_rounds(), _given(training_params)]]
-        state = replace(state, start=start, extras={"missing": None, "training": runs})
-        return cls()._take(copy, state)
+            copy.set_param({"objective": "reg:squarederror", "base_score": float(starts[0])})
+        runs = (
+            None
+            if training_params is None
+            else [[copy.num_boosted_rounds(), training.given_parameters(training_params)]]
+        )
+        state = replace(state, start=starts, extras={"missing": None, "training": runs})
+        return self._adopt_trained(copy, state)
 
 
 def _copied(booster: xgb.Booster) -> xgb.Booster:
     copy = xgb.Booster()
     copy.load_model(booster.save_raw("ubj"))
     return copy
-
-
-def _note(state: FittedState) -> tuple[str, str] | None:
-    """The attribute that keeps the state; None for labels that no file can hold (the classifier can be pickled)."""
-    try:
-        return files.KEY, files.note(state)
-    except TypeError:
-        return None
-
-
-def _rounds(model: FocalXGBClassifier) -> int:
-    """Rounds with which a model predicts."""
-    best = model._Booster.attr("best_iteration")
-    return int(model._Booster.num_boosted_rounds()) if best is None else int(best) + 1
-
-
-def _set_base_score(booster: xgb.Booster, start: Float64s) -> None:
-    booster.set_param({"base_score": start.tolist() if start.size > 1 else float(start[0])})
-
-
-def _constraints(monotone: Any) -> list[int]:
-    """Monotone constraints in any form that XGBoost takes: text, a sequence, or a mapping by name."""
-    if isinstance(monotone, str):
-        return [int(part) for part in monotone.strip("() ").split(",") if part.strip()]
-    return [int(one) for one in (monotone.values() if isinstance(monotone, Mapping) else monotone or ())]
-
-
-def _given(parameters: Mapping[str, Any]) -> dict[str, float]:
-    """What a leaf's value depends on, by any of XGBoost's names, or its defaults."""
-    names = {"learning_rate": ("eta", 0.3), "reg_alpha": ("alpha", 0.0), "reg_lambda": ("lambda", 1.0)}
-    names["max_delta_step"] = ("max_delta_step", 0.0)
-    finite = validation.Interval(-np.inf, np.inf, "")
-    return {
-        name: validation.number(name, parameters.get(name, parameters.get(alias, default)), finite, "a finite number")
-        for name, (alias, default) in names.items()
-    }
