@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from boostfocal.compare import data as comparison
+from boostfocal.compare import table as comparison
 from boostfocal.compare.splits import Split
 
 

@@ -21,11 +21,11 @@ from sklearn.metrics import f1_score, precision_recall_curve
 
 from boostfocal import FocalLoss
 from boostfocal.compare.contenders import ALPHAS, FOCAL, GAMMA_0, LOG_LOSS, WEIGHTED, Contender, Engine
-from boostfocal.compare.data import Table as Compared
 from boostfocal.compare.run import Options, Result, compare
-from boostfocal.compare.scores import log_loss
 from boostfocal.compare.splits import Split, make_splits
 from boostfocal.compare.summary import interval
+from boostfocal.compare.table import Table as Compared
+from boostfocal.metrics.scores import log_loss
 
 TABLES: tuple[Loader, ...] = (crashes, flights, loans, stops, caravan, tests, birds, livers)
 ENGINES: tuple[Engine, ...] = ("xgboost", "lightgbm")
@@ -68,7 +68,7 @@ def contenders(engine: Engine) -> list[Contender]:
         for name, package in installed().items()
         if engine in package.engines
     ]
-    return [replace(c, knobs={**c.knobs, "max_delta_step": (0, 1, 3)}) for c in (*ours, *theirs)]
+    return [replace(c, hyperparameters={**c.hyperparameters, "max_delta_step": (0, 1, 3)}) for c in (*ours, *theirs)]
 
 
 def f1_tuned(y: NDArray[Any], proba: NDArray[np.float64]) -> float:
@@ -99,7 +99,7 @@ class Row:
 
     def minus(self, other: "Row", figure: str) -> tuple[float, float | None]:
         """Mean difference and half its 95 % interval, None of a single split."""
-        return interval(np.subtract(self.figures[figure], other.figures[figure]), self.test_share)
+        return interval(np.subtract(self.figures[figure], other.metrics[figure]), self.test_share)
 
 
 Extra = Callable[[Result], dict[str, float]]
@@ -108,9 +108,9 @@ Extra = Callable[[Result], dict[str, float]]
 def posterior_log_loss(result: Result, truth: NDArray[Any]) -> float:
     """That of the packages' margins, had they been read by the posterior of their loss; others' as it is."""
     if result.contender not in installed():
-        return result.figures["log_loss"]
-    weight = result.knobs.get("alpha", 1.0)  # of positives, where negatives weigh 1
-    loss = FocalLoss(result.knobs["gamma"], weight / (1 + weight))
+        return result.metrics["log_loss"]
+    weight = result.hyperparameters.get("alpha", 1.0)  # of positives, where negatives weigh 1
+    loss = FocalLoss(result.hyperparameters["gamma"], weight / (1 + weight))
     with np.errstate(divide="ignore"):
         return log_loss(truth, loss.predict_proba(logit(result.proba)))
 
@@ -118,11 +118,11 @@ def posterior_log_loss(result: Result, truth: NDArray[Any]) -> float:
 def figures_of(result: Result, y: NDArray[Any]) -> dict[str, float]:
     truth = y[result.test]
     return {
-        "average precision": result.figures["average_precision"],
-        "log loss": result.figures["log_loss"],
+        "average precision": result.metrics["average_precision"],
+        "log loss": result.metrics["log_loss"],
         "log loss of the posterior": posterior_log_loss(result, truth),
-        "calibration error": result.figures["calibration_error"],
-        "AUC ROC": result.figures["roc_auc"],
+        "calibration error": result.metrics["calibration_error"],
+        "AUC ROC": result.metrics["roc_auc"],
         "F1 at 0.5": float(f1_score(truth, result.proba >= 0.5, zero_division=0.0)),
         "F1 at a tuned threshold": f1_tuned(truth, result.proba),
     }
@@ -141,7 +141,7 @@ def judge(
                 own = [result for result in results if result.contender == contender.name]
                 folds = [figures_of(result, table.labels) | extra(result) for result in own]
                 figures = {figure: [fold[figure] for fold in folds] for figure in folds[0]}
-                chosen = [dict(result.knobs) for result in own]
+                chosen = [dict(result.hyperparameters) for result in own]
                 yield Row(table.name, engine, budget, contender.name, share, figures, chosen)
 
 

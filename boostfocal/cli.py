@@ -11,7 +11,8 @@ try:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from .compare import data, report, run, snippet, splits
+    from .compare import report, run, snippet, splits
+    from .compare import table as tables
     from .compare.contenders import CONTENDERS, DEVICES, Engine
     from .compare.summary import summarize
     from .compare.training import missing_device
@@ -76,7 +77,7 @@ def compare(
         DeviceName, typer.Option(help="cuda, or gpu: LightGBM's OpenCL backend, with XGBoost's CUDA.")
     ] = DeviceName.cpu,
     seed: Annotated[int, typer.Option(min=0, help="Seed of splits, trials and engines.")] = 0,
-    json: Annotated[Path | None, typer.Option(help="Write all figures to this file.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all metrics to this file.")] = None,
     html: Annotated[Path | None, typer.Option("--report", help="Write a self-contained page to this file.")] = None,
 ) -> None:
     """Does focal loss help on your data, with which setting, and are the probabilities right?
@@ -88,25 +89,25 @@ def compare(
     with _clear_errors(aside):
         for path in filter(None, (json, html)):
             report.check_writable(path)
-        source, frame = data.example() if table is None else (table.name, data.read(table))
+        source, frame = tables.example() if table is None else (table.name, tables.read(table))
         if table is None and target not in (None, EXAMPLE_TARGET):
-            raise data.DataError(
+            raise tables.DataError(
                 f"--target must be {EXAMPLE_TARGET!r} for the example table, got {target!r}; name a TABLE"
             )
         if table is not None and target is None:
-            raise data.DataError(
+            raise tables.DataError(
                 f"--target must name the column to predict; {source} has {', '.join(map(str, frame.columns))}"
             )
-        prepared = data.prepare(
+        prepared = tables.prepare(
             source, frame, target or EXAMPLE_TARGET, positive=positive, time=time, group=group, drop=drop or []
         )
         parts = splits.make_splits(prepared, folds=folds, repeats=repeats or (1 if time else 2), gap=gap, seed=seed)
         smallest = min(part.test.size for part in parts)
         options = run.Options(trials, rounds, select.value, k or min(100, max(1, smallest // 10)), seed, device.value)
         if k is not None and not prepared.binary:
-            raise data.DataError(f"-k must be left out unless one value is positive, got {k}: name it with --positive")
+            raise tables.DataError(f"-k must be left out unless one value is positive (--positive), got {k}")
         if options.k > smallest:
-            raise data.DataError(f"-k must be at most the rows of the smallest test part, {smallest}, got {k}")
+            raise tables.DataError(f"-k must be at most the rows of the smallest test part, {smallest}, got {k}")
         engines = _engines(engine)
         _check_device(engines, device)
         _say_what(console, prepared, parts)
@@ -135,7 +136,7 @@ def compare(
 def _clear_errors(console: Console) -> Iterator[None]:
     try:
         yield
-    except data.DataError as error:
+    except tables.DataError as error:
         console.print(f"Error: {error}", style="red", highlight=False, markup=False)
         raise typer.Exit(2) from error
 
@@ -145,7 +146,7 @@ def _engines(chosen: list[EngineName] | None) -> tuple[Engine, ...]:
     missing = [name.value for name in chosen or [] if name.value not in installed]
     if missing or not installed:
         names = ",".join(missing or ["xgboost", "lightgbm"])
-        raise data.DataError(f"--engine must be installed: pip install 'boostfocal[{names}]'")
+        raise tables.DataError(f"--engine must be installed: pip install 'boostfocal[{names}]'")
     return tuple(name for name in installed if not chosen or name in {engine.value for engine in chosen})
 
 
@@ -154,13 +155,13 @@ def _check_device(engines: tuple[Engine, ...], device: DeviceName) -> None:
         parameters = dict(DEVICES[engine][device.value])
         reason = missing_device(engine, parameters) if parameters else ""
         if reason:
-            raise data.DataError(
+            raise tables.DataError(
                 f"--device must be one that {engine} can use here, got {device.value}: {reason}; "
                 "--engine takes one engine alone"
             )
 
 
-def _say_what(console: Console, table: data.Table, parts: list[splits.Split]) -> None:
+def _say_what(console: Console, table: tables.Table, parts: list[splits.Split]) -> None:
     console.print(
         f"{table.name}: {table.labels.size:,} rows, {table.outcome}, {table.features.shape[1]} features, "
         f"{len(parts)} splits",
@@ -174,7 +175,7 @@ def _say_what(console: Console, table: data.Table, parts: list[splits.Split]) ->
 
 
 def _with_progress(
-    console: Console, table: data.Table, parts: list[splits.Split], engines: tuple[Engine, ...], options: run.Options
+    console: Console, table: tables.Table, parts: list[splits.Split], engines: tuple[Engine, ...], options: run.Options
 ) -> list[run.Result]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:

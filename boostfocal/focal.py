@@ -12,6 +12,7 @@ from . import validation
 from .base import GAMMA, Float64s, FocalLossBase, Hessian, effective_counts, float64
 from .batch import Batch
 from .kernels import formulas
+from .metrics.scores import squared_errors
 from .partitions import summed
 from .validation import Interval
 
@@ -250,7 +251,7 @@ class FocalLoss(FocalLossBase):
     def brier(self, y: ArrayLike, margin: ArrayLike) -> Float64s:
         """Squared error of `predict_proba`; parameters and result are those of `log_loss`."""
         labels, margins = self._labels_and_margins(y, margin)
-        return np.asarray((self.predict_proba(margins) - labels) ** 2)[()]
+        return squared_errors(labels, self.predict_proba(margins))[()]
 
     def margin(self, proba: ArrayLike) -> Float64s:
         """The margin at which `predict_proba` is `proba`.

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import validation
 from .base import GAMMA
 from .focal import FocalLoss
-from .metrics import calibration_bins
+from .metrics.scores import calibration_bins
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

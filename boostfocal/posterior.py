@@ -85,6 +85,11 @@ class Posterior:
             result[block] = self.probabilities(float64(margins[block]))
         return result
 
+    def given_to_metrics(self, margin: ArrayLike) -> Float64s:
+        """What a user's own metric is given, as under an engine's own objective: of two classes the second's."""
+        proba = self.predict_proba(margin)
+        return proba if self.n_classes > 2 else proba[:, 1]
+
     def probabilities(self, margins: Any) -> Any:
         """`predict_proba` by array operations alone, so that margins may also be the symbols of a graph."""
         scores = self._scores(margins)

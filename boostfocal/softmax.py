@@ -13,6 +13,7 @@ from . import validation
 from .base import GAMMA, Float64s, FocalLossBase, Hessian, effective_counts, float64
 from .batch import Batch
 from .kernels import formulas
+from .metrics.scores import squared_errors
 from .partitions import summed
 from .validation import Interval
 
@@ -238,9 +239,7 @@ class SoftmaxFocalLoss(FocalLossBase):
         """Squared error of `predict_proba`, summed over the classes; parameters and result are those of `log_loss`."""
         checked = self._batch(y, margin, None).on_host()
         self._check_values(checked)
-        error = self.predict_proba(checked.margins)
-        error[np.arange(error.shape[0]), checked.labels.astype(np.intp)] -= 1
-        return np.asarray(np.einsum("nk,nk->n", error, error))
+        return squared_errors(checked.labels, self.predict_proba(checked.margins))
 
     def margin(self, proba: ArrayLike) -> Float64s:
         """The margins at which `predict_proba` is `proba`; their mean is 0, as only differences count.

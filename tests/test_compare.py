@@ -19,9 +19,11 @@ from sklearn import metrics
 from typer.testing import CliRunner
 
 from boostfocal.cli import app
-from boostfocal.compare import data, run, scores, snippet, splits, summary
+from boostfocal.compare import judged, run, snippet, splits, summary
+from boostfocal.compare import table as tables
 from boostfocal.compare.contenders import CONTENDERS, FOCAL, GAMMA_0, LOG_LOSS, draw_trials
 from boostfocal.compare.summary import Difference
+from boostfocal.metrics import scores
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:joblib.*", "ignore::DeprecationWarning")
 
@@ -59,8 +61,8 @@ def csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def compared(csv: Path) -> tuple[data.Table, list[splits.Split], run.Options, list[run.Result]]:
-    table = data.prepare("payments.csv", data.read(csv), "fraud", positive="yes", drop=["day"])
+def compared(csv: Path) -> tuple[tables.Table, list[splits.Split], run.Options, list[run.Result]]:
+    table = tables.prepare("payments.csv", tables.read(csv), "fraud", positive="yes", drop=["day"])
     parts = splits.make_splits(table, folds=2, repeats=1, gap=None, seed=0)
     options = run.Options(trials=2, rounds=40, select="average_precision", k=50, seed=0)
     return table, parts, options, run.compare(table, parts, ENGINES, options)
@@ -72,7 +74,7 @@ def test_every_contender_is_tested_on_every_split_with_the_same_rows(compared) -
     for result in results:
         np.testing.assert_array_equal(result.test, parts[result.split].test)
         assert ((result.proba >= 0) & (result.proba <= 1)).all()
-        assert result.figures["average_precision"] > 0.25  # far above the base rate
+        assert result.metrics["average_precision"] > 0.25  # far above the base rate
 
 
 def test_probabilities_of_our_objectives_average_to_the_true_rate_and_weighted_ones_do_not(compared) -> None:  # type: ignore[no-untyped-def]
@@ -88,7 +90,7 @@ def test_probabilities_of_our_objectives_average_to_the_true_rate_and_weighted_o
 
 def test_tuning_never_sees_the_test_rows() -> None:
     """With the labels of the test rows turned round, every choice made in the split stays the same."""
-    table = data.prepare("t", make_frame(600), "fraud", positive="yes", drop=["day"])
+    table = tables.prepare("t", make_frame(600), "fraud", positive="yes", drop=["day"])
     parts = splits.make_splits(table, folds=2, repeats=1, gap=None, seed=0)[:1]
     turned = table.labels.copy()
     turned[parts[0].test] = 1 - turned[parts[0].test]
@@ -96,7 +98,7 @@ def test_tuning_never_sees_the_test_rows() -> None:
     chosen = []
     for labels in (table.labels, turned):
         results = run.compare(replace(table, labels=labels), parts, ("lightgbm",), options)
-        chosen.append([(r.parameters, r.knobs, r.rounds, r.proba.tolist()) for r in results])
+        chosen.append([(r.parameters, r.hyperparameters, r.rounds, r.proba.tolist()) for r in results])
     assert chosen[0] == chosen[1]
 
 
@@ -109,10 +111,10 @@ def test_contenders_share_the_draws_of_shared_hyperparameters() -> None:
 
 def test_the_interval_is_nadeau_and_bengios() -> None:
     values = np.array([0.1, 0.3, 0.2, 0.25])
-    mean, reach = summary.interval(values, test_share=0.25)
+    mean, half_width = summary.interval(values, test_share=0.25)
     error = np.sqrt((1 / 4 + 0.25) * np.var(values, ddof=1))
     assert mean == pytest.approx(0.2125)
-    assert reach == pytest.approx(stats.t(3).interval(0.95)[1] * error)
+    assert half_width == pytest.approx(stats.t(3).interval(0.95)[1] * error)
     assert summary.interval(values[:1], 0.25) == (0.1, None)
 
 
@@ -138,14 +140,14 @@ def differences(focal: tuple[float, float | None], zero: tuple[float, float | No
     ],
 )
 def test_the_verdict_says_what_the_intervals_say(found, words: str) -> None:  # type: ignore[no-untyped-def]
-    precision, loss = (scores.SELECTORS[key] for key in ("average_precision", "log_loss"))
+    precision, loss = (judged.SELECTION_METRICS[key] for key in ("average_precision", "log_loss"))
     assert words in summary._on_focal_loss("xgboost", differences(*found), precision)
-    mirrored = [(-mean, reach) for mean, reach in found]  # of log loss, less is better
+    mirrored = [(-mean, half_width) for mean, half_width in found]  # of log loss, less is better
     assert words in summary._on_focal_loss("xgboost", differences(*mirrored), loss)
 
 
-def with_figures(results: list[run.Result], figure: Callable[[run.Result], float]) -> list[run.Result]:
-    return [replace(result, figures=dict.fromkeys(result.figures, figure(result))) for result in results]
+def with_figures(results: list[run.Result], metric: Callable[[run.Result], float]) -> list[run.Result]:
+    return [replace(result, metrics=dict.fromkeys(result.metrics, metric(result))) for result in results]
 
 
 def test_without_proof_the_winner_is_log_loss(compared) -> None:  # type: ignore[no-untyped-def]
@@ -199,8 +201,8 @@ def classes_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def compared_classes(classes_csv: Path) -> tuple[data.Table, list[splits.Split], run.Options, list[run.Result]]:
-    table = data.prepare("classes.csv", data.read(classes_csv), "speed")
+def compared_classes(classes_csv: Path) -> tuple[tables.Table, list[splits.Split], run.Options, list[run.Result]]:
+    table = tables.prepare("classes.csv", tables.read(classes_csv), "speed")
     parts = splits.make_splits(table, folds=2, repeats=1, gap=None, seed=0)
     options = run.Options(trials=1, rounds=40, select="average_precision", k=50, seed=0)
     return table, parts, options, run.compare(table, parts, ENGINES, options)
@@ -214,7 +216,7 @@ def test_figures_of_several_classes_are_those_of_scikit_learn(compared_classes) 
         proba = proba / proba.sum(axis=1, keepdims=True)  # XGBoost's own are float32
         one_hot = np.arange(3) == labels[:, np.newaxis]
         np.testing.assert_allclose(proba.sum(axis=1), 1, atol=1e-5)
-        assert result.figures == pytest.approx({
+        assert result.metrics == pytest.approx({
             "average_precision": metrics.average_precision_score(one_hot, proba, average="macro"),
             "roc_auc": metrics.roc_auc_score(one_hot, proba, average="macro"),
             "log_loss": metrics.log_loss(labels, proba),
@@ -223,7 +225,7 @@ def test_figures_of_several_classes_are_those_of_scikit_learn(compared_classes) 
                 scores.expected_calibration_error(one_hot[:, k], proba[:, k]) for k in range(3)
             ]),
         }, rel=1e-4)  # fmt: skip
-        assert result.figures["average_precision"] > 0.55
+        assert result.metrics["average_precision"] > 0.55
         if result.contender != "weighted log loss":
             np.testing.assert_allclose(proba.mean(axis=0), one_hot.mean(axis=0), atol=0.06)
 
@@ -246,7 +248,7 @@ def test_the_winners_code_runs_with_names_that_engines_refuse(tmp_path: Path, en
     path = tmp_path / f"odd{suffix}"
     frame = make_frame(400).rename(columns={"a": 'a "1", [b] < {c}: d', "b": "x:1"}).drop(columns="day")
     frame.to_csv(path, index=False) if suffix == ".csv" else frame.to_parquet(path)
-    table = data.prepare(path.name, data.read(path), "fraud", positive="yes")
+    table = tables.prepare(path.name, tables.read(path), "fraud", positive="yes")
     parts = splits.make_splits(table, folds=2, repeats=1, gap=None, seed=0)
     results = run.compare(table, parts, (engine,), run.Options(1, 5, "log_loss", 10, 0))
     for result in results[:4]:
@@ -256,7 +258,7 @@ def test_the_winners_code_runs_with_names_that_engines_refuse(tmp_path: Path, en
 
 
 def test_command_compares_several_classes_and_writes_its_page(classes_csv: Path, tmp_path: Path) -> None:
-    page, figures = tmp_path / "page.html", tmp_path / "figures.json"
+    page, metrics = tmp_path / "page.html", tmp_path / "metrics.json"
     small = ["--folds", "2", "--repeats", "1", "--trials", "1", "--rounds", "20", "--engine", "lightgbm"]
     code, output = invoke(
         str(classes_csv),
@@ -268,18 +270,18 @@ def test_command_compares_several_classes_and_writes_its_page(classes_csv: Path,
         "--report",
         str(page),
         "--json",
-        str(figures),
+        str(metrics),
     )
     assert code == 0, output
     assert "3 classes of speed (slow" in output
     assert "means over the classes, each against the rest" in output
     assert "P@" not in output
-    content = json.loads(figures.read_text())
+    content = json.loads(metrics.read_text())
     assert sum(content["table"]["classes"].values()) == 1200
     assert "P@" not in page.read_text(encoding="utf-8")
     code, output = invoke(str(classes_csv), "--target", "speed", *small, "-k", "5")
     assert code == 2
-    assert "-k must be left out unless one value is positive, got 5" in output
+    assert "-k must be left out unless one value is positive (--positive), got 5" in output
     code, output = invoke(str(classes_csv), "--target", "speed", "--positive", "fast", *small, "-k", "5")
     assert code == 0, output
     assert "speed = fast" in output

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from boostfocal.compare.data import DataError, Table, prepare
 from boostfocal.compare.splits import MIN_POSITIVES, Split, make_splits
+from boostfocal.compare.table import DataError, Table, prepare
 
 
 def table(n: int = 2000, *, rate: float = 0.1, time: str | None = None, group: str | None = None) -> Table:

@@ -138,8 +138,9 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
             raise ValueError("eval_class_weight must be left out: class weights are part of the loss (focal_alpha)")
         return self._fit(X, y, sample_weight, init_model, {
             "y": y, "init_score": init_score, "eval_set": training.sets(eval_set, eval_X, eval_y),
-            "eval_names": eval_names, "eval_sample_weight": eval_sample_weight, "eval_init_score": eval_init_score, "eval_metric": eval_metric,
-            "feature_name": feature_name, "categorical_feature": categorical_feature, "callbacks": callbacks,
+            "eval_names": eval_names, "eval_sample_weight": eval_sample_weight, "eval_init_score": eval_init_score,
+            "eval_metric": eval_metric, "feature_name": feature_name, "callbacks": callbacks,
+            "categorical_feature": categorical_feature,
         })  # fmt: skip
 
     # --- training --------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base import Float64s
-from ..metrics import Metric
+from ..metrics import Metric, by_name
+from ..metrics.registry import RANKED_BY
 from ..posterior import Posterior
-from . import metrics
 from .labels import check_rows, encode
 from .leaves import Penalties, Runs, by_round, first_rounds, refitted, with_round
 from .parameters import PARAMETERS
@@ -223,10 +223,10 @@ def evaluated(asked: list[Any], posterior: Posterior, parameters: Mapping[str, A
             ours.append(_of_user(metric, posterior))
         elif not isinstance(metric, str):
             raise TypeError(f"eval_metric must be a name, a callable or a list of them, got {metric!r}")
-        elif not (several or ours) and metrics.RANKED_BY["lightgbm"].fullmatch(metric.lower()):
+        elif not (several or ours) and RANKED_BY["lightgbm"].fullmatch(metric.lower()):
             theirs.append(metric.lower())
         elif metric.lower() not in NO_METRIC:
-            ours.append(metrics.ours(metric.lower(), posterior.loss))
+            ours.append(by_name(metric.lower(), posterior.loss, posterior.n_classes))
     names = [metric.name for metric in ours if isinstance(metric, Metric)]
     for name in [*theirs, *names]:
         if [*theirs, *names].count(name) > 1:
@@ -238,7 +238,7 @@ def _of_user(metric: Callable[..., Any], posterior: Posterior) -> Callable[..., 
     """A user's metric on probabilities. It has as many parameters as the user's, since LightGBM counts them."""
 
     def proba(margin: Any) -> NDArray[np.float64]:
-        return metrics.probabilities(posterior, margin)
+        return posterior.given_to_metrics(margin)
 
     count = len(signature(metric).parameters)
     if not 2 <= count <= 4:

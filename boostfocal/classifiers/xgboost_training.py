@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from .. import devices, engines, validation
 from ..base import Float64s
 from ..device_training import TrainingOnDevice
-from ..metrics import Metric
-from . import files, metrics
+from ..metrics import Metric, by_name
+from ..metrics.registry import RANKED_BY
+from . import files
 from .labels import check_rows, encode
 from .leaves import Penalties, Runs, by_round, first_rounds, refitted, with_round
 from .state import FittedState
@@ -159,12 +160,16 @@ class Evaluation:
                 self._add(name, self._of_user(metric), None)  # by its name, as XGBoost does it
             elif not isinstance(metric, str):
                 raise TypeError(f"eval_metric must be a name, a callable or a list of them, got {metric!r}")
-            elif posterior.n_classes == 2 and metrics.RANKED_BY["xgboost"].fullmatch(metric):
+            elif posterior.n_classes == 2 and RANKED_BY["xgboost"].fullmatch(metric):
                 theirs.append(metric)
                 self._add(metric, None, True)
             else:
                 # under this name an early stopping of the user's own would minimize it
-                found = metrics.ours("precision_average" if metric == "average_precision" else metric, posterior.loss)
+                found = by_name(
+                    "precision_average" if metric == "average_precision" else metric,
+                    posterior.loss,
+                    posterior.n_classes,
+                )
                 self._add(found.name, found.score, found.greater_is_better)
         self.parameters: dict[str, Any] = {"eval_metric": theirs} if theirs else {}
         self._values: list[list[tuple[str, float]]] = []
@@ -180,7 +185,7 @@ class Evaluation:
         weighted = "sample_weight" in signature(metric).parameters
 
         def score(y: Any, margin: Any, sample_weight: Any) -> Any:
-            proba = metrics.probabilities(self._posterior, margin)
+            proba = self._posterior.given_to_metrics(margin)
             return metric(y, proba, sample_weight=sample_weight) if weighted else metric(y, proba)
 
         return score

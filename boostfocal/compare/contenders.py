@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from boostfocal import FocalLoss, SoftmaxFocalLoss
 from boostfocal.base import FocalLossBase
 
-Knob = Mapping[str, Any]
+Hyperparameters = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -20,27 +20,30 @@ class Contender:
     Attributes
     ----------
     name : str
-    knobs : mapping
+    hyperparameters : mapping
         Its own hyperparameters beside the shared ones: the values to choose from, the usual one first.
     custom : bool
         Whether it trains with our objective, or the engine's own.
     """
 
     name: str
-    knobs: Mapping[str, tuple[Any, ...]]
+    hyperparameters: Mapping[str, tuple[Any, ...]]
     custom: bool
 
     def for_classes(self, n_classes: int) -> "Contender":
-        """Itself with the knobs that make sense for so many classes."""
+        """Itself with the hyperparameters that make sense for so many classes."""
         if n_classes == 2:
             return self
-        return replace(self, knobs={name: CLASS_ALPHAS if name == "alpha" else v for name, v in self.knobs.items()})
+        return replace(
+            self,
+            hyperparameters={name: CLASS_ALPHAS if name == "alpha" else v for name, v in self.hyperparameters.items()},
+        )
 
-    def loss(self, knobs: Knob, labels: NDArray[Any], n_classes: int) -> FocalLossBase | None:
-        """Our objective at these knobs, or None for the engine's own log loss."""
+    def loss(self, hyperparameters: Hyperparameters, labels: NDArray[Any], n_classes: int) -> FocalLossBase | None:
+        """Our objective at these hyperparameters, or None for the engine's own log loss."""
         if not self.custom:
             return None
-        gamma, alpha = knobs.get("gamma", 0.0), knobs["alpha"]
+        gamma, alpha = hyperparameters.get("gamma", 0.0), hyperparameters["alpha"]
         if n_classes > 2:
             if alpha == "balanced":
                 return SoftmaxFocalLoss.balanced(labels, gamma, n_classes=n_classes)
@@ -48,9 +51,15 @@ class Contender:
             return SoftmaxFocalLoss(n_classes, gamma, weights)
         return FocalLoss.balanced(labels, gamma) if alpha == "balanced" else FocalLoss(gamma, alpha)
 
-    def weights(self, knobs: Knob, labels: NDArray[Any], n_classes: int) -> NDArray[np.float64] | None:
+    def weights(
+        self, hyperparameters: Hyperparameters, labels: NDArray[Any], n_classes: int
+    ) -> NDArray[np.float64] | None:
         """The weight of each class's rows under log loss, or None."""
-        return class_weights(knobs["class_weight"], labels, n_classes) if "class_weight" in knobs else None
+        return (
+            class_weights(hyperparameters["class_weight"], labels, n_classes)
+            if "class_weight" in hyperparameters
+            else None
+        )
 
 
 def class_weights(kind: str, labels: NDArray[Any], n_classes: int) -> NDArray[np.float64]:
@@ -77,7 +86,7 @@ class Trial:
     learning_rate: float
     reg_lambda: float | None
     min_child_hessian: float | None
-    knobs: Knob
+    hyperparameters: Hyperparameters
 
 
 def draw_trials(contender: Contender, n: int, seed: int) -> list[Trial]:
@@ -88,11 +97,13 @@ def draw_trials(contender: Contender, n: int, seed: int) -> list[Trial]:
     """
     shared = np.random.default_rng([seed, 0])
     own = np.random.default_rng([seed, 1])
-    trials = [Trial(0.1, None, None, {name: values[0] for name, values in contender.knobs.items()})]
+    trials = [Trial(0.1, None, None, {name: values[0] for name, values in contender.hyperparameters.items()})]
     while len(trials) < n:
         rate, l2, hessian = np.exp(shared.uniform(np.log([0.02, 0.1, 0.01]), np.log([0.3, 100.0, 10.0])))
-        knobs = {name: values[own.integers(len(values))] for name, values in contender.knobs.items()}
-        trials.append(Trial(float(rate), float(l2), float(hessian), knobs))
+        hyperparameters = {
+            name: values[own.integers(len(values))] for name, values in contender.hyperparameters.items()
+        }
+        trials.append(Trial(float(rate), float(l2), float(hessian), hyperparameters))
     return trials
 
 
@@ -123,6 +134,6 @@ DEVICES: Mapping[Engine, Mapping[Device, Mapping[str, str]]] = {
 def engine_parameters(engine: Engine, trial: Trial, device: Device) -> dict[str, Any]:
     """A trial's hyperparameters, and the device, by the engine's names; the defaults are left to the engine."""
     values = {theirs: getattr(trial, ours) for ours, theirs in SHARED_NAMES[engine].items()}
-    if trial.knobs.get("max_delta_step"):
-        values["max_delta_step"] = trial.knobs["max_delta_step"]
+    if trial.hyperparameters.get("max_delta_step"):
+        values["max_delta_step"] = trial.hyperparameters["max_delta_step"]
     return {name: value for name, value in values.items() if value is not None} | dict(DEVICES[engine][device])

@@ -14,15 +14,17 @@ from jinja2 import Environment, StrictUndefined
 from rich import box
 from rich.table import Table as TerminalTable
 
-from . import figures
-from .data import DataError, Table
+from boostfocal.metrics.scores import ECE_BINS
+
+from . import charts
+from .judged import SELECTION_METRICS, Metric
 from .run import Options, Result
-from .scores import ECE_BINS, SELECTORS, Score
 from .summary import Difference, Summary, as_json
+from .table import DataError, Table
 
 
 def environment() -> dict[str, str]:
-    """What the figures depend on beside the data."""
+    """What the metrics depend on beside the data."""
     found = {"python": platform.python_version(), "machine": f"{platform.machine()}, {joblib.cpu_count()} CPUs"}
     for package in ("boostfocal", "xgboost", "xgboost-cpu", "lightgbm", "scikit-learn", "numpy"):
         try:
@@ -33,7 +35,7 @@ def environment() -> dict[str, str]:
 
 
 def terminal_tables(summary: Summary, options: Options) -> list[TerminalTable]:
-    """The means, and the differences in the figure that was judged by and the other selector; 80 columns."""
+    """The means, and the differences in the metric that was judged by and the other selector; 80 columns."""
     means = TerminalTable(
         title=f"Means over {summary.n_splits} splits",
         title_justify="left",
@@ -42,16 +44,16 @@ def terminal_tables(summary: Summary, options: Options) -> list[TerminalTable]:
         padding=(0, 1, 0, 0),
     )
     means.add_column("", no_wrap=True)
-    for score in summary.scores:
-        means.add_column(_heading(score), justify="right", no_wrap=True)
+    for metric in summary.metrics:
+        means.add_column(_heading(metric), justify="right", no_wrap=True)
     means.add_column("fit, s", justify="right", no_wrap=True)
     best = _best(summary)
     for engine in summary.engines:
         means.add_row(f"[bold]{engine}[/]")
         for row in (row for row in summary.rows if row.engine == engine):
             cells = [
-                _bold(row.figures[s.key], when=best[engine, s.key] == row.figures[s.key])
-                for s in summary.scores
+                _bold(row.metrics[s.key], when=best[engine, s.key] == row.metrics[s.key])
+                for s in summary.metrics
             ]  # fmt: skip
             means.add_row(f" {row.contender}", *cells, f"{row.fit_seconds:.2f}")
 
@@ -63,19 +65,19 @@ def terminal_tables(summary: Summary, options: Options) -> list[TerminalTable]:
         padding=(0, 1, 0, 0),
     )
     paired.add_column("", no_wrap=True)
-    judged = [SELECTORS[options.select], *(s for key, s in SELECTORS.items() if key != options.select)]
-    for score in judged:
-        paired.add_column(_heading(score), justify="right", no_wrap=True)
+    judged = [SELECTION_METRICS[options.select], *(s for key, s in SELECTION_METRICS.items() if key != options.select)]
+    for metric in judged:
+        paired.add_column(_heading(metric), justify="right", no_wrap=True)
     for engine in summary.engines:
         paired.add_row(f"[bold]{engine}[/]")
-        for d in (d for d in summary.differences if (d.engine, d.figure) == (engine, judged[0].key)):
-            cells = [span(summary.difference(engine, d.contender, d.reference, score.key)) for score in judged]
+        for d in (d for d in summary.differences if (d.engine, d.metric) == (engine, judged[0].key)):
+            cells = [span(summary.difference(engine, d.contender, d.reference, metric.key)) for metric in judged]
             paired.add_row(f" {d.contender} − {d.reference}", *cells)
     return [means, paired]
 
 
-def _heading(score: Score) -> str:
-    return f"{score.short}{'↑' if score.greater_is_better else '↓'}"
+def _heading(metric: Metric) -> str:
+    return f"{metric.short}{'↑' if metric.greater_is_better else '↓'}"
 
 
 def _bold(value: float, *, when: bool) -> str:
@@ -84,9 +86,9 @@ def _bold(value: float, *, when: bool) -> str:
 
 def span(difference: Difference) -> str:
     """The mean and half the interval's width."""
-    if difference.reach is None:
+    if difference.half_width is None:
         return f"{difference.mean:+.4f}"
-    return f"{difference.mean:+.4f} ± {difference.reach:.4f}"
+    return f"{difference.mean:+.4f} ± {difference.half_width:.4f}"
 
 
 def to_json(table: Table, options: Options, results: list[Result], summary: Summary, code: str) -> str:
@@ -118,9 +120,9 @@ def to_html(table: Table, options: Options, results: list[Result], summary: Summ
         ece_bins=ECE_BINS,
         environment=environment(),
         code=code,
-        precision_recall=figures.precision_recall(results, table.labels),
-        reliability=figures.reliability(results, table.labels),
-        differences=[(score.title, figures.differences(summary, score)) for score in SELECTORS.values()],
+        precision_recall=charts.precision_recall(results, table.labels),
+        reliability=charts.reliability(results, table.labels),
+        differences=[(metric.title, charts.differences(summary, metric)) for metric in SELECTION_METRICS.values()],
         settings=_settings(results),
     )
 
@@ -166,7 +168,7 @@ def _settings(results: list[Result]) -> list[dict[str, Any]]:
     return [
         {
             "split": result.split + 1, "engine": result.engine, "contender": result.contender, "rounds": result.rounds,
-            "parameters": shown({**result.knobs, **result.parameters}),
+            "parameters": shown({**result.hyperparameters, **result.parameters}),
         }
         for result in results
     ]  # fmt: skip
@@ -175,7 +177,7 @@ def _settings(results: list[Result]) -> list[dict[str, Any]]:
 def _best(summary: Summary) -> dict[tuple[str, str], float]:
     result: dict[tuple[str, str], float] = {}
     for row in summary.rows:
-        for score in summary.scores:
-            here = [other.figures[score.key] for other in summary.rows if other.engine == row.engine]
-            result[row.engine, score.key] = max(here) if score.greater_is_better else min(here)
+        for metric in summary.metrics:
+            here = [other.metrics[metric.key] for other in summary.rows if other.engine == row.engine]
+            result[row.engine, metric.key] = max(here) if metric.greater_is_better else min(here)
     return result

@@ -11,10 +11,10 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from .contenders import CONTENDERS, Contender, Device, Engine, Knob, draw_trials, engine_parameters
-from .data import Table
-from .scores import SELECTORS, Selector, scores
+from .contenders import CONTENDERS, Contender, Device, Engine, Hyperparameters, draw_trials, engine_parameters
+from .judged import SELECTION_METRICS, SelectionMetric, metrics_of
 from .splits import Split
+from .table import Table
 from .training import Data, Job, train
 
 ENGINES: tuple[Engine, ...] = ("xgboost", "lightgbm")
@@ -28,7 +28,7 @@ class Options:
 
     trials: int
     rounds: int
-    select: Selector
+    select: SelectionMetric
     k: int
     seed: int
     device: Device = "cpu"
@@ -41,9 +41,9 @@ class Result:
     split: int
     engine: Engine
     contender: str
-    figures: dict[str, float]
+    metrics: dict[str, float]
     parameters: dict[str, Any]
-    knobs: Knob
+    hyperparameters: Hyperparameters
     rounds: int
     fit_seconds: float
     tuning_seconds: float
@@ -99,26 +99,26 @@ def _contend(
     """Tune on the split's inner validation, train on all its training rows, and test."""
     seed = options.seed + number
 
-    def job(parameters: dict[str, Any], knobs: Knob, rows: NDArray[Any], rounds: int) -> Job:
+    def job(parameters: dict[str, Any], hyperparameters: Hyperparameters, rows: NDArray[Any], rounds: int) -> Job:
         labels = data.labels[rows]
         return Job(
-            engine, parameters, contender.loss(knobs, labels, data.n_classes),
-            contender.weights(knobs, labels, data.n_classes), rounds, threads, seed,
+            engine, parameters, contender.loss(hyperparameters, labels, data.n_classes),
+            contender.weights(hyperparameters, labels, data.n_classes), rounds, threads, seed,
         )  # fmt: skip
 
     began = time.perf_counter()
     best_score, best_rounds, best = -np.inf, 0, draw_trials(contender, 1, seed)[0]
-    selector = SELECTORS[options.select]
+    selector = SELECTION_METRICS[options.select]
     held_out = data.matrix[split.validation], data.labels[split.validation]
     for trial in draw_trials(contender, options.trials, seed):
-        tried = job(engine_parameters(engine, trial, options.device), trial.knobs, split.fit, options.rounds)
+        tried = job(engine_parameters(engine, trial, options.device), trial.hyperparameters, split.fit, options.rounds)
         fitted = train(tried, data, split.fit, split.validation)
         score = selector.score(held_out[1], fitted.predict(held_out[0])) * (1 if selector.greater_is_better else -1)
         if score > best_score:
             best_score, best_rounds, best = score, fitted.rounds, trial
     tuned = time.perf_counter()
     parameters = engine_parameters(engine, best, options.device)
-    final = train(job(parameters, best.knobs, split.train, best_rounds), data, split.train)
+    final = train(job(parameters, best.hyperparameters, split.train, best_rounds), data, split.train)
     fitted_at = time.perf_counter()
     proba = final.predict(data.matrix[split.test])
     labels = data.labels[split.test]
@@ -126,9 +126,9 @@ def _contend(
         split=number,
         engine=engine,
         contender=contender.name,
-        figures={score.key: score.score(labels, proba) for score in scores(options.k, data.n_classes)},
+        metrics={metric.key: metric.score(labels, proba) for metric in metrics_of(options.k, data.n_classes)},
         parameters=parameters,
-        knobs=best.knobs,
+        hyperparameters=best.hyperparameters,
         rounds=best_rounds,
         fit_seconds=fitted_at - tuned,
         tuning_seconds=tuned - began,

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from .contenders import CONTENDERS, Engine
-from .data import Table, kind_of
 from .run import Result
+from .table import Table, kind_of
 
 # characters that an engine refuses in the names of features
 REFUSED: dict[Engine, set[str]] = {"xgboost": set("[]<"), "lightgbm": set('",:[]{}')}
@@ -18,8 +18,8 @@ def winner_code(table: Table, path: Path | None, result: Result) -> str:
     """A script that trains `result`'s contender with its setting on the whole table."""
     n_classes = len(table.values)
     contender = next(c for c in CONTENDERS if c.name == result.contender)
-    loss = contender.loss(result.knobs, table.labels, n_classes)
-    weights = contender.weights(result.knobs, table.labels, n_classes)
+    loss = contender.loss(result.hyperparameters, table.labels, n_classes)
+    weights = contender.weights(result.hyperparameters, table.labels, n_classes)
     columns = list(table.features.columns)
     lines = ["import pandas as pd"]
     if result.engine == "xgboost":

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .data import DataError, Table
+from .table import DataError, Table
 
 Index = NDArray[np.int64]
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .contenders import CONTENDERS, FOCAL, GAMMA_0, LOG_LOSS, Engine
+from .judged import SELECTION_METRICS, Metric, metrics_of
 from .run import Options, Result
-from .scores import SELECTORS, Score, scores
 from .splits import Split
 
 CONFIDENCE = 0.95
@@ -17,9 +17,9 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean over splits of one contender's figure minus another's on the same split.
+    """Mean over splits of one contender's metric minus another's on the same split.
 
-    `reach` is half the width of the 95 % interval, None with a single split. The variance is
+    `half_width` is half the width of the 95 % interval, None with a single split. The variance is
     corrected for training sets that overlap (Nadeau and Bengio 2003, *Inference for the
     Generalization Error*): (1/J + n_test/n_train) S² for J splits.
     """
@@ -27,18 +27,21 @@ class Difference:
     engine: Engine
     contender: str
     reference: str
-    figure: str
+    metric: str
     mean: float
-    reach: float | None
+    half_width: float | None
 
-    def better(self, score: Score) -> bool:
-        return self.reach is not None and (self.mean if score.greater_is_better else -self.mean) > self.reach
+    def better(self, metric: Metric) -> bool:
+        return self.half_width is not None and self._gain(metric) > self.half_width
 
-    def worse(self, score: Score) -> bool:
-        return self.reach is not None and (self.mean if score.greater_is_better else -self.mean) < -self.reach
+    def worse(self, metric: Metric) -> bool:
+        return self.half_width is not None and self._gain(metric) < -self.half_width
+
+    def _gain(self, metric: Metric) -> float:
+        return self.mean if metric.greater_is_better else -self.mean
 
     def __str__(self) -> str:
-        return f"{self.mean:+.4f}" + ("" if self.reach is None else f" ± {self.reach:.4f}")
+        return f"{self.mean:+.4f}" + ("" if self.half_width is None else f" ± {self.half_width:.4f}")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Row:
 
     engine: Engine
     contender: str
-    figures: dict[str, float]
+    metrics: dict[str, float]
     fit_seconds: float
 
 
@@ -57,14 +60,14 @@ class Summary:
 
     n_splits: int
     engines: list[Engine]
-    scores: tuple[Score, ...]
+    metrics: tuple[Metric, ...]
     rows: list[Row]
     differences: list[Difference]
     verdict: list[str]
     winner: Result
 
-    def difference(self, engine: Engine, contender: str, reference: str, figure: str) -> Difference:
-        return find(self.differences, engine, contender, reference, figure)
+    def difference(self, engine: Engine, contender: str, reference: str, metric: str) -> Difference:
+        return find(self.differences, engine, contender, reference, metric)
 
 
 def summarize(results: Sequence[Result], splits: Sequence[Split], options: Options, n_classes: int = 2) -> Summary:
@@ -75,16 +78,16 @@ def summarize(results: Sequence[Result], splits: Sequence[Split], options: Optio
     table = {(r.engine, r.contender, r.split): r for r in results}
     numbers = sorted({result.split for result in results})
     test_share = float(np.mean([splits[n].test.size / splits[n].train.size for n in numbers]))
-    figures = scores(options.k, n_classes)
+    metrics = metrics_of(options.k, n_classes)
 
-    def values(engine: Engine, contender: str, figure: str) -> NDArray[np.float64]:
-        return np.array([table[engine, contender, number].figures[figure] for number in numbers])
+    def values(engine: Engine, contender: str, metric: str) -> NDArray[np.float64]:
+        return np.array([table[engine, contender, number].metrics[metric] for number in numbers])
 
     rows = [
         Row(
             engine,
             contender.name,
-            {score.key: float(values(engine, contender.name, score.key).mean()) for score in figures},
+            {metric.key: float(values(engine, contender.name, metric.key).mean()) for metric in metrics},
             float(np.mean([table[engine, contender.name, number].fit_seconds for number in numbers])),
         )
         for engine in engines
@@ -93,19 +96,19 @@ def summarize(results: Sequence[Result], splits: Sequence[Split], options: Optio
     pairs = [(contender.name, LOG_LOSS.name) for contender in CONTENDERS if contender is not LOG_LOSS]
     pairs.append((FOCAL.name, GAMMA_0.name))
     differences = [
-        Difference(engine, name, reference, score.key, *interval(
-            values(engine, name, score.key) - values(engine, reference, score.key), test_share
+        Difference(engine, name, reference, metric.key, *interval(
+            values(engine, name, metric.key) - values(engine, reference, metric.key), test_share
         ))
         for engine in engines
         for name, reference in pairs
-        for score in figures
+        for metric in metrics
     ]  # fmt: skip
-    judged_by = SELECTORS[options.select]
+    judged_by = SELECTION_METRICS[options.select]
     verdict = [_on_focal_loss(engine, differences, judged_by) for engine in engines]
     verdict += [_on_probabilities(engine, rows) for engine in engines]
     winner = _winner(rows, differences, judged_by)
-    at = sorted((table[winner.engine, winner.contender, n] for n in numbers), key=lambda r: r.figures[judged_by.key])
-    return Summary(len(numbers), engines, figures, rows, differences, verdict, at[len(at) // 2])
+    at = sorted((table[winner.engine, winner.contender, n] for n in numbers), key=lambda r: r.metrics[judged_by.key])
+    return Summary(len(numbers), engines, metrics, rows, differences, verdict, at[len(at) // 2])
 
 
 def interval(differences: NDArray[np.float64], test_share: float) -> tuple[float, float | None]:
@@ -119,52 +122,52 @@ def interval(differences: NDArray[np.float64], test_share: float) -> tuple[float
     return mean, error * float(t.ppf((1 + CONFIDENCE) / 2, n - 1))
 
 
-def find(differences: Sequence[Difference], engine: Engine, contender: str, reference: str, figure: str) -> Difference:
-    wanted = (engine, contender, reference, figure)
-    return next(d for d in differences if (d.engine, d.contender, d.reference, d.figure) == wanted)
+def find(differences: Sequence[Difference], engine: Engine, contender: str, reference: str, metric: str) -> Difference:
+    wanted = (engine, contender, reference, metric)
+    return next(d for d in differences if (d.engine, d.contender, d.reference, d.metric) == wanted)
 
 
-def _on_focal_loss(engine: Engine, differences: Sequence[Difference], score: Score) -> str:
-    focal = find(differences, engine, FOCAL.name, LOG_LOSS.name, score.key)
-    zero = find(differences, engine, GAMMA_0.name, LOG_LOSS.name, score.key)
-    gamma = find(differences, engine, FOCAL.name, GAMMA_0.name, score.key)
-    if focal.reach is None:
+def _on_focal_loss(engine: Engine, differences: Sequence[Difference], metric: Metric) -> str:
+    focal = find(differences, engine, FOCAL.name, LOG_LOSS.name, metric.key)
+    zero = find(differences, engine, GAMMA_0.name, LOG_LOSS.name, metric.key)
+    gamma = find(differences, engine, FOCAL.name, GAMMA_0.name, metric.key)
+    if focal.half_width is None:
         text = "one split gives no interval, so no verdict"
-    elif focal.worse(score):
+    elif focal.worse(metric):
         text = "focal loss is worse than log loss here"
-    elif focal.better(score) and gamma.better(score):
+    elif focal.better(metric) and gamma.better(metric):
         text = "focal loss helps here, and gamma itself does"
-    elif focal.better(score) or zero.better(score):
-        harm = ", which even costs" if gamma.worse(score) else ""
+    elif focal.better(metric) or zero.better(metric):
+        harm = ", which even costs" if gamma.worse(metric) else ""
         text = f"what helps is the bounded step and alpha of our objective, not gamma{harm}"
     else:
         text = "no evidence that focal loss helps here"
     numbers = f"focal loss − log loss {focal}, gamma 0 − log loss {zero}, focal loss − gamma 0 {gamma}"
-    return f"{engine}: {text} ({score.title}: {numbers})."
+    return f"{engine}: {text} ({metric.title}: {numbers})."
 
 
 def _on_probabilities(engine: Engine, rows: Sequence[Row]) -> str:
     here = [row for row in rows if row.engine == engine]
-    best = min(here, key=lambda row: row.figures["log_loss"])
-    closest, furthest = (by(here, key=lambda row: row.figures["calibration_error"]) for by in (min, max))
+    best = min(here, key=lambda row: row.metrics["log_loss"])
+    closest, furthest = (by(here, key=lambda row: row.metrics["calibration_error"]) for by in (min, max))
     return (
-        f"{engine}: {best.contender} has the best log loss ({best.figures['log_loss']:.4f}); the probabilities of "
+        f"{engine}: {best.contender} has the best log loss ({best.metrics['log_loss']:.4f}); the probabilities of "
         f"{closest.contender} are closest to the true rates (calibration error "
-        f"{closest.figures['calibration_error']:.4f}), those of {furthest.contender} furthest from them "
-        f"({furthest.figures['calibration_error']:.4f})."
+        f"{closest.metrics['calibration_error']:.4f}), those of {furthest.contender} furthest from them "
+        f"({furthest.metrics['calibration_error']:.4f})."
     )
 
 
-def _winner(rows: Sequence[Row], differences: Sequence[Difference], score: Score) -> Row:
+def _winner(rows: Sequence[Row], differences: Sequence[Difference], metric: Metric) -> Row:
     """The best mean among what is better than log loss beyond its interval, and log loss itself."""
 
     def proven(row: Row) -> bool:
         if row.contender == LOG_LOSS.name:
             return True
-        return find(differences, row.engine, row.contender, LOG_LOSS.name, score.key).better(score)
+        return find(differences, row.engine, row.contender, LOG_LOSS.name, metric.key).better(metric)
 
-    sign = 1 if score.greater_is_better else -1
-    return max(filter(proven, rows), key=lambda row: sign * row.figures[score.key])
+    sign = 1 if metric.greater_is_better else -1
+    return max(filter(proven, rows), key=lambda row: sign * row.metrics[metric.key])
 
 
 def as_json(summary: Summary) -> dict[str, Any]:
@@ -172,7 +175,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
     return {
         "n_splits": summary.n_splits,
         "means": [
-            {"engine": row.engine, "contender": row.contender, **row.figures, "fit_seconds": row.fit_seconds}
+            {"engine": row.engine, "contender": row.contender, **row.metrics, "fit_seconds": row.fit_seconds}
             for row in summary.rows
         ],
         "differences": [vars(difference) for difference in summary.differences],
@@ -181,7 +184,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
             "engine": summary.winner.engine,
             "contender": summary.winner.contender,
             "parameters": summary.winner.parameters,
-            "knobs": dict(summary.winner.knobs),
+            "hyperparameters": dict(summary.winner.hyperparameters),
             "rounds": summary.winner.rounds,
         },
     }

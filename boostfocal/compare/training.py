@@ -55,7 +55,7 @@ def train(job: Job, data: Data, rows: NDArray[Any], validation: NDArray[Any] | N
     """Fit on `rows`; with `validation`, stop when the loss that is trained no longer falls there.
 
     Each contender stops by its own loss, as its users do, and because average precision of few
-    positives is too rough to stop by. Which of its fits is best is then judged by one figure for all.
+    positives is too rough to stop by. Which of its fits is best is then judged by one metric for all.
     """
     return {"xgboost": _xgboost, "lightgbm": _lightgbm}[job.engine](job, data, rows, validation)
 

@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from boostfocal.metrics import calibration_bins
+from boostfocal.metrics.scores import ECE_BINS, against_rest, calibration_bins
 
 from .contenders import CONTENDERS
+from .judged import Metric
 from .run import Result
-from .scores import ECE_BINS, Score, against_rest
 from .summary import Summary
 
 INK = "#010203"  # stands for the page's text colour
@@ -40,7 +40,7 @@ def precision_recall(results: Sequence[Result], labels: Array) -> str:
         curves = []
         for one in (one for result in own for one in against_rest(labels[result.test], result.proba)):
             precision, recall, _ = precision_recall_curve(*one)
-            # of the thresholds that reach a recall, the best precision
+            # of the thresholds that half_width a recall, the best precision
             best = np.maximum.accumulate(precision)[::-1]
             curves.append(best[np.searchsorted(recall[::-1], recall_grid).clip(max=best.size - 1)])
         ax.plot(recall_grid, np.mean(curves, axis=0), color=COLORS[contender], label=contender)
@@ -68,19 +68,19 @@ def reliability(results: Sequence[Result], labels: Array) -> str:
     return _panels(results, draw, xlabel="probability", ylabel="share of positives")
 
 
-def differences(summary: Summary, score: Score) -> str:
-    """Difference of a figure to log loss with its interval, for each engine and contender."""
-    rows = [d for d in summary.differences if d.figure == score.key]
+def differences(summary: Summary, metric: Metric) -> str:
+    """Difference of a metric to log loss with its interval, for each engine and contender."""
+    rows = [d for d in summary.differences if d.metric == metric.key]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 0.6 + 0.3 * len(rows)), layout="constrained")
         ax = figure.subplots()
         for y, row in enumerate(rows):
             color = COLORS[row.contender]
-            ax.errorbar(row.mean, y, xerr=row.reach, color=color, marker="o", markersize=6, linewidth=2)
+            ax.errorbar(row.mean, y, xerr=row.half_width, color=color, marker="o", markersize=6, linewidth=2)
         ax.axvline(0, color=INK, linewidth=0.6, linestyle=(0, (4, 4)))
         ax.set_yticks(range(len(rows)), [f"{row.engine}: {row.contender} − {row.reference}" for row in rows])
         ax.invert_yaxis()
-        ax.set_xlabel(f"{score.title}: {'right' if score.greater_is_better else 'left'} of the line is better")
+        ax.set_xlabel(f"{metric.title}: {'right' if metric.greater_is_better else 'left'} of the line is better")
         return _svg(figure)
 
 

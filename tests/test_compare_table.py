@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from boostfocal.compare import data
-from boostfocal.compare.data import DataError
+from boostfocal.compare import table as tables
+from boostfocal.compare.table import DataError
 
 
 def frame(n: int = 60) -> pd.DataFrame:
@@ -20,12 +20,12 @@ def frame(n: int = 60) -> pd.DataFrame:
 
 def refused(table: pd.DataFrame, match: str, **options: object) -> None:
     with pytest.raises(DataError, match=match):
-        data.prepare("t", table, options.pop("target", "fraud"), **options)  # type: ignore[arg-type]
+        tables.prepare("t", table, options.pop("target", "fraud"), **options)  # type: ignore[arg-type]
 
 
 def test_categories_and_missing_values_reach_the_matrix_as_codes_and_nan() -> None:
     table = frame()
-    matrix = data.prepare("t", table, "fraud").matrix()
+    matrix = tables.prepare("t", table, "fraud").matrix()
     codes = table["kind"].map({"a": 0.0, "b": 1.0}).to_numpy(dtype=float)
     np.testing.assert_array_equal(matrix[:, 1], codes.astype(np.float32))
     np.testing.assert_array_equal(matrix[:, 0], table["amount"].to_numpy(np.float32))
@@ -34,13 +34,13 @@ def test_categories_and_missing_values_reach_the_matrix_as_codes_and_nan() -> No
 def test_the_users_frame_is_not_modified() -> None:
     table = frame()
     before = table.copy(deep=True)
-    data.prepare("t", table, "fraud", time="day", drop=["amount"])
+    tables.prepare("t", table, "fraud", time="day", drop=["amount"])
     pd.testing.assert_frame_equal(table, before)
 
 
 def test_time_group_and_dropped_columns_are_no_features() -> None:
     table = frame().assign(card=1, other=2.0)
-    prepared = data.prepare("t", table, "fraud", time="day", group="card", drop=["other"])
+    prepared = tables.prepare("t", table, "fraud", time="day", group="card", drop=["other"])
     assert list(prepared.features) == ["amount", "kind"]
 
 
@@ -57,7 +57,7 @@ def test_one_or_true_or_else_the_rarer_value_is_positive(
     labels: list[object], positive: str | None, chosen: str
 ) -> None:
     values = [labels[0]] * 50 + [labels[1]] * 10
-    prepared = data.prepare("t", frame().assign(fraud=values), "fraud", positive=positive)
+    prepared = tables.prepare("t", frame().assign(fraud=values), "fraud", positive=positive)
     assert prepared.positive == chosen
     np.testing.assert_array_equal(prepared.labels, [str(value) == chosen for value in values])
 
@@ -70,7 +70,7 @@ def test_a_column_that_is_not_there_is_named_with_its_option() -> None:
 
 def test_a_target_of_several_values_has_classes_the_most_frequent_first() -> None:
     values = np.repeat(["a", "b", "c"], [10, 30, 20])
-    prepared = data.prepare("t", frame().assign(fraud=values), "fraud")
+    prepared = tables.prepare("t", frame().assign(fraud=values), "fraud")
     assert prepared.values == ("b", "c", "a")
     assert not prepared.binary
     np.testing.assert_array_equal(np.array(prepared.values)[prepared.labels], values)
@@ -80,20 +80,20 @@ def test_a_target_of_several_values_has_classes_the_most_frequent_first() -> Non
 @pytest.mark.parametrize("values", [np.float32([0.1, 1 / 3, 1e20]), ["a'b", 'c "d"', "é"], [3, 7, -1], [0.5, 1.0, 2.0]])
 def test_the_winners_code_names_classes_of_any_type(values: list[object]) -> None:
     column = pd.Series(values, dtype=getattr(values, "dtype", None)).repeat(20).reset_index(drop=True)
-    prepared = data.prepare("t", frame().assign(fraud=column), "fraud")
+    prepared = tables.prepare("t", frame().assign(fraud=column), "fraud")
     np.testing.assert_array_equal(column.astype(str).map(list(prepared.values).index), prepared.labels)
-    chosen = data.prepare("t", frame().assign(fraud=column), "fraud", positive=prepared.values[2])
+    chosen = tables.prepare("t", frame().assign(fraud=column), "fraud", positive=prepared.values[2])
     np.testing.assert_array_equal(chosen.labels, prepared.labels == 2)
 
 
 def test_unused_categories_are_no_classes() -> None:
     column = pd.Series(pd.Categorical(["no", "yes"] * 30, categories=["no", "yes", "perhaps"]))
-    assert data.prepare("t", frame().assign(fraud=column), "fraud").binary
+    assert tables.prepare("t", frame().assign(fraud=column), "fraud").binary
 
 
 def test_one_of_several_values_may_be_positive_against_the_rest() -> None:
     values = np.repeat(["a", "b", "c"], [10, 30, 20])
-    prepared = data.prepare("t", frame().assign(fraud=values), "fraud", positive="c")
+    prepared = tables.prepare("t", frame().assign(fraud=values), "fraud", positive="c")
     assert prepared.binary
     assert prepared.positive == "c"
     np.testing.assert_array_equal(prepared.labels, values == "c")
@@ -103,7 +103,7 @@ def test_one_of_several_values_may_be_positive_against_the_rest() -> None:
 def test_a_code_of_several_classes_is_a_leak_and_a_feature_of_one_class_is_not() -> None:
     classes = np.arange(60) % 3
     table = frame().assign(fraud=classes, code=[[2, 0, 1][k] for k in classes], first=classes == 0)
-    (note,) = data.prepare("t", table, "fraud").notes
+    (note,) = tables.prepare("t", table, "fraud").notes
     assert "'code'" in note
     assert "'first'" not in note
 
@@ -130,7 +130,7 @@ def test_features_that_no_tree_can_use_are_refused_by_name() -> None:
 
 def test_a_constant_beside_missing_values_is_a_feature() -> None:
     table = frame().assign(x=np.where(np.arange(60) % 3 == 0, np.nan, 1.0))
-    assert "x" in data.prepare("t", table, "fraud").features
+    assert "x" in tables.prepare("t", table, "fraud").features
 
 
 def test_the_target_under_another_name_is_warned_of() -> None:
@@ -141,19 +141,19 @@ def test_the_target_under_another_name_is_warned_of() -> None:
         "as presence": np.where(table["fraud"], 5.0, np.nan),
     }
     for name, column in leak.items():
-        notes = data.prepare("t", table.assign(**{name: column}), "fraud").notes
+        notes = tables.prepare("t", table.assign(**{name: column}), "fraud").notes
         assert any(name in note and "--drop" in note for note in notes), name
 
 
 def test_an_identifier_or_an_honest_feature_is_not_called_a_leak() -> None:
     table = frame().assign(id=[f"row {i}" for i in range(60)])
-    assert not [note for note in data.prepare("t", table, "fraud").notes if "--drop" in note]
+    assert not [note for note in tables.prepare("t", table, "fraud").notes if "--drop" in note]
 
 
 def test_text_that_differs_from_row_to_row_is_noted() -> None:
     table = frame().loc[np.repeat(np.arange(60), 5)].reset_index(drop=True)
     few, many = [[f"card {i // k}" for i in range(300)] for k in (3, 1)]  # of the first, 100 differ
-    notes = data.prepare("t", table.assign(card=few, payment=many), "fraud").notes
+    notes = tables.prepare("t", table.assign(card=few, payment=many), "fraud").notes
     (note,) = [note for note in notes if "differs from row to row" in note]
     assert "'payment'" in note
     assert "'card'" not in note
@@ -166,7 +166,7 @@ def test_files_are_read_and_bad_ones_refused(tmp_path) -> None:  # type: ignore[
     table.to_csv(tmp_path / "t.csv.gz", index=False)
     table.to_parquet(tmp_path / "t.parquet")
     for name in ("t.csv", "t.csv.gz", "t.parquet"):
-        read = data.read(tmp_path / name)
+        read = tables.read(tmp_path / name)
         np.testing.assert_allclose(read["amount"], table["amount"])
     (tmp_path / "twice.csv").write_text("a,b,a\n1,2,3\n")
     (tmp_path / "broken.parquet").write_text("nothing")
@@ -179,7 +179,7 @@ def test_files_are_read_and_bad_ones_refused(tmp_path) -> None:  # type: ignore[
         "t.xlsx": "no such file",
     }.items():
         with pytest.raises(DataError, match=match):
-            data.read(tmp_path / name)
+            tables.read(tmp_path / name)
     (tmp_path / "t.xlsx").write_text("")
     with pytest.raises(DataError, match=r"must end in \.csv, \.csv\.gz or \.parquet"):
-        data.read(tmp_path / "t.xlsx")
+        tables.read(tmp_path / "t.xlsx")

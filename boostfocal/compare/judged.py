@@ -1,0 +1,47 @@
+"""Which metrics judge probabilities on rows that were held out, and which of them may choose among trials.
+
+Average precision, AUC and calibration of several classes are means over the classes, each against the rest.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boostfocal.metrics import PrecisionAtK
+from boostfocal.metrics.scores import average_precision, brier, expected_calibration_error, log_loss, roc_auc
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of a contender on one split; `short` heads a narrow column."""
+
+    key: str
+    title: str
+    short: str
+    greater_is_better: bool
+    score: Callable[[NDArray[Any], NDArray[np.float64]], float]
+
+
+def metrics_of(k: int, n_classes: int = 2) -> tuple[Metric, ...]:
+    """The metrics of a comparison, in the order of its tables; precision@k is of a binary target only."""
+    at_k = Metric("precision_at_k", f"precision@{k}", f"P@{k}", True, PrecisionAtK(k).score)
+    return (
+        SELECTION_METRICS["average_precision"],
+        Metric("roc_auc", "ROC AUC", "AUC", True, roc_auc),
+        *([at_k] if n_classes == 2 else []),
+        SELECTION_METRICS["log_loss"],
+        Metric("brier", "Brier score", "Brier", False, brier),
+        Metric("calibration_error", "calibration error", "ECE", False, expected_calibration_error),
+    )
+
+
+SelectionMetric = Literal["average_precision", "log_loss"]
+
+SELECTION_METRICS: Mapping[SelectionMetric, Metric] = {
+    "average_precision": Metric("average_precision", "average precision", "AP", True, average_precision),
+    "log_loss": Metric("log_loss", "log loss", "log loss", False, log_loss),
+}
+"""The metrics that may choose among trials."""

@@ -1,0 +1,173 @@
+"""What a metric is for both engines, and those of the loss and its posterior."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import engines, validation
+from ..batch import Batch
+from .scores import average_precision
+
+
+class Loss(Protocol):
+    """What a metric asks of the loss that a model was trained with."""
+
+    def sums(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> tuple[float, float]: ...
+
+    def score_sums(
+        self,
+        score: Literal["log_loss", "brier"],
+        y: ArrayLike,
+        margin: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+    ) -> tuple[float, float]: ...
+
+    def predict_proba(self, margin: ArrayLike) -> NDArray[np.float64]: ...
+
+
+class Metric(ABC):
+    """Weighted mean or count over rows, as a metric of either engine.
+
+    Attributes
+    ----------
+    name : str
+        What the engines call it in their logs and results.
+    greater_is_better : bool
+    """
+
+    greater_is_better: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def name(self) -> str: ...
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    @abstractmethod
+    def score(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """The metric's value.
+
+        Parameters
+        ----------
+        y : array_like of shape (n,), or (n, L) for several labels a row
+            Labels.
+        margin : array_like of shape (n,), (n, L), or (n, K) for classes
+            Raw scores; a metric that ranks takes any increasing function of them.
+        sample_weight : array_like of shape (n,), optional
+            Finite, not negative.
+        """
+
+    def __call__(
+        self, y_true: Any, margin: Any, sample_weight: Any = None, group: Any = engines._NOT_PASSED
+    ) -> engines.MetricResult:
+        """The metric, in every calling convention of XGBoost and LightGBM."""
+        batch = engines.read_batch(y_true, margin, sample_weight)
+        value = self._over_workers(batch) if engines.is_distributed() else self.score(*batch)
+        return engines.format_metric_result(margin, group, self.name, value, self.greater_is_better)
+
+    def _over_workers(self, batch: Batch) -> float:
+        """The value over the rows of all of XGBoost's workers, of which some may have none."""
+        return self.score(*engines.allgather(batch))
+
+
+# --- of the loss and its posterior, for labels of every kind ---------------------------------------
+
+
+class MeanMetric(Metric):
+    """A weighted mean over rows."""
+
+    greater_is_better: ClassVar[bool] = False
+
+    def score(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        return self._mean(*self._sums(y, margin, sample_weight))
+
+    def _over_workers(self, batch: Batch) -> float:
+        with engines.raise_on_all_workers():
+            own = self._sums(*batch) if len(batch.labels) else (0.0, 0.0)
+        return self._mean(*engines.allreduce_sum(np.array(own)))
+
+    def _mean(self, total: float, weight: float) -> float:
+        return float(total / validation.positive(weight, "sample_weight"))
+
+    @abstractmethod
+    def _sums(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> tuple[float, float]:
+        """The weighted values and the weights, summed over the rows."""
+
+
+@dataclass(frozen=True)
+class FocalMetric(MeanMetric):
+    """Mean focal loss; ``loss.metric`` is one."""
+
+    loss: Loss
+
+    @property
+    def name(self) -> str:
+        return "focal"
+
+    def _sums(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> tuple[float, float]:
+        return self.loss.sums(y, margin, sample_weight)
+
+
+@dataclass(frozen=True)
+class LogLoss(MeanMetric):
+    """Log loss of the true probability, ``loss.predict_proba(margin)``; soft labels allowed."""
+
+    loss: Loss
+
+    @property
+    def name(self) -> str:
+        return "posterior_logloss"
+
+    def _sums(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> tuple[float, float]:
+        return self.loss.score_sums("log_loss", y, margin, sample_weight)
+
+
+@dataclass(frozen=True)
+class Brier(MeanMetric):
+    """Mean squared error of the true probability, ``loss.predict_proba(margin)``; soft labels allowed.
+
+    Of several classes, the sum over all of them (Brier 1950): between 0 and 2.
+    """
+
+    loss: Loss
+
+    @property
+    def name(self) -> str:
+        return "posterior_brier"
+
+    def _sums(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> tuple[float, float]:
+        return self.loss.score_sums("brier", y, margin, sample_weight)
+
+
+@dataclass(frozen=True)
+class MacroAveragePrecision(Metric):
+    """Mean over the classes, or labels, of the average precision of ``loss.predict_proba(margin)``.
+
+    Each class is ranked against the rest. Classes without a row are left out of the mean, since they have
+    no precision: compare values of one data set only.
+    """
+
+    loss: Loss
+
+    @property
+    def name(self) -> str:
+        return "precision_average_macro"
+
+    def score(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        proba = self.loss.predict_proba(margin)
+        if proba.ndim != 2:
+            raise ValueError(f"margin must have a column for each class or label, got shape {proba.shape}")
+        labels = validation.labels("y", y)
+        weights = validation.sample_weight(sample_weight, labels)
+        validation.check_values(sample_weight=weights)
+        positive = validation.by_class(labels, weights, proba.shape, "average precision")
+        found = [column for column in range(proba.shape[1]) if positive(column).any()]
+        scores = [average_precision(positive(k), proba[:, k], weights) for k in found]
+        return float(np.mean(scores))
