@@ -1,9 +1,21 @@
 """Rows of K classes on the CPU, in O(K) a row: loops over rows inside loops over classes.
 
-XGBoost's arrays have the classes of a row side by side, LightGBM's the rows of a class. The kernels work
-on small blocks of the second kind, which stay in the nearest caches, and copy either kind to and from
-them. All that belongs to a block's rows lies in one buffer, and all that belongs to a class in another,
-at offsets that are compiled constants: LLVM then sees that nothing overlaps, and makes SIMD code.
+Read `elementwise` first: this is the same loop with a second axis. The softmax focal loss of a row is the binary one in
+the log odds of its class, so the formulas are the same, too.
+
+XGBoost's arrays have the classes of a row side by side, LightGBM's the rows of a class. The kernels work on small
+blocks of the second kind, which stay in the nearest caches, and copy either kind to and from them. All that belongs
+to a block's rows lies in one buffer, and all that belongs to a class in another, at offsets that are compiled constants:
+LLVM then sees that nothing overlaps, and makes SIMD code. `softmax_loops` names the fields:
+
+    row buffer, BLOCK numbers each      WEIGHT LABEL TOP OTHERS THIRDS INVERSE LOG_TOTAL OWN_SHIFT OWN_E OWN_ALPHA PSI
+                                        CURVATURE RATIO PER_OTHERS
+    used again for the posterior        TOP_ALPHA in CURVATURE, PSI_OVER_Q_TOP in OWN_SHIFT, EXCESS_TOP in OWN_E,
+                                        TOTAL in OWN_ALPHA, EXCESS_SUM in THIRDS
+    a class's buffer, likewise          SHIFT E CLASS_CURVATURE ETA EXCESS; at the end GRADIENT in SHIFT,
+                                        HESSIAN in CLASS_CURVATURE
+
+TOP is the class of the largest margin, OTHERS the sum of the others' exponentials, OWN_ what is of the true class.
 """
 
 from functools import lru_cache
