@@ -54,5 +54,9 @@ _BY_ENGINE = {
 def __getattr__(name: str) -> Any:
     """What needs an engine, when it is asked for: the engine need not be installed."""
     if name in _BY_ENGINE:
-        return getattr(import_module(f".{_BY_ENGINE[name]}", __name__), name)
+        try:
+            module = import_module(f".{_BY_ENGINE[name]}", __name__)
+        except AttributeError as error:  # as of LightGBM under -OO; Python would hide it behind one of ours
+            raise ImportError(f"{name} cannot be imported, as its engine fails: {error}") from error
+        return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -105,7 +105,7 @@ class FocalLossBase(ABC):
 
     def _sums(self, batch: Batch, weighted: Any, has_invalid: bool) -> tuple[float, float]:
         if has_invalid:
-            self._check_values(batch.on_host())
+            self._check_finite(batch, weighted)
         n = batch.labels.shape[0]
         total = devices.total(weighted) * (n / math.prod(weighted.shape))
         return float(total), float(n if batch.sample_weight is None else devices.total(batch.sample_weight))
@@ -164,8 +164,16 @@ class FocalLossBase(ABC):
             in_engine=in_engine, out=out,
         )  # fmt: skip
         if has_invalid:
-            self._check_values(batch.on_host())
+            self._check_finite(batch, gradient, hessian)
         return gradient, hessian
+
+    def _check_finite(self, batch: Batch, *results: Any) -> None:
+        """Raise the error for what made a kernel look twice: a value that is refused, or one too large."""
+        host = batch.on_host()
+        self._check_values(host)
+        if not all(np.isfinite(devices.to_host("result", result)).all() for result in results):
+            largest = 1 if host.sample_weight is None else np.max(host.sample_weight)
+            raise ValueError(f"sample_weight must leave results finite in float32, got a largest of {largest}")
 
     @property
     @abstractmethod

@@ -56,6 +56,7 @@ def cost_threshold(
         "true_positive": true_positive, "true_negative": true_negative,
     }  # fmt: skip
     arrays = {name: _cost(name, value) for name, value in costs.items()}
+    scale = max(float(np.max(np.abs(array), initial=0.0)) for array in arrays.values())
     shapes = {array.shape for array in arrays.values() if array.ndim}
     if len(shapes) > 1:
         raise ValueError(f"costs by row must have one shape (n,), got {sorted(shapes)}")
@@ -65,9 +66,10 @@ def cost_threshold(
             row = int(np.argmin(margin > 0))
             values = [np.broadcast_to(arrays[name], margin.shape)[row] for name in (wrong, right)]
             raise ValueError(f"{wrong} must cost more than {right}, got {values[0]:g} and {values[1]:g} at index {row}")
-    alert = arrays["false_positive"] - arrays["true_negative"]
-    miss = arrays["false_negative"] - arrays["true_positive"]
-    threshold = alert / (alert + miss)
+    # in units of the largest, so that no sum overflows; and inside (0, 1), where one cost is all but nothing
+    alert = arrays["false_positive"] / scale - arrays["true_negative"] / scale
+    miss = arrays["false_negative"] / scale - arrays["true_positive"] / scale
+    threshold = np.clip(alert / (alert + miss), np.nextafter(0, 1), np.nextafter(1, 0))
     return threshold if shapes else float(threshold)
 
 

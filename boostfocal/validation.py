@@ -65,12 +65,23 @@ def array(name: str, values: ArrayLike, device: bool = False) -> NDArray[Any]:
     if devices.on_device(values):
         result = devices.as_device(name, values) if device else devices.to_host(name, values)
     else:
-        result = np.asarray(values)
-    if result.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must be numbers, got {_shown(values)} of dtype {result.dtype}")
+        result = as_array(name, values)
+    if result.dtype.kind not in "biuf" or result.dtype.itemsize > 8:
+        raise TypeError(f"{name} must be numbers of 64 bits at most, got {_shown(values)} of dtype {result.dtype}")
     if result.size == 0:
         raise ValueError(f"{name} must have at least one row, got shape {result.shape}")
     return result  # type: ignore[no-any-return]
+
+
+def as_array(name: str, values: Any) -> NDArray[Any]:
+    """`values` as an array of any kind: not masked, and not of lists that differ in length."""
+    if np.ma.is_masked(values):
+        masked = int(np.ma.count_masked(values))
+        raise ValueError(f"{name} must not be masked, got {masked} masked values: fill them, or leave out their rows")
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array, got {_shown(values)}: {error}") from error
 
 
 def column(name: str, values: ArrayLike, n_rows: int | None = None, device: bool = False) -> NDArray[Any]:
@@ -123,9 +134,12 @@ def positive(total: Any, name: str) -> Any:
 
 def codes(name: str, values: ArrayLike, n_rows: int | None = None) -> NDArray[np.intp]:
     """Values of any one kind that can be ordered, as numbers from 0 in their order."""
-    result = np.asarray(values)
+    result = as_array(name, values)
     if result.ndim != 1 or result.size != (n_rows or result.size) or result.size == 0:
         raise ValueError(f"{name} must have shape ({n_rows or 'n'},), one for each row, got shape {result.shape}")
+    missing = result != result if result.dtype.kind != "O" else np.array([v is None or v != v for v in result], bool)
+    if np.any(missing):
+        raise ValueError(f"{name} must not be missing, got {int(np.sum(missing))} missing values")
     try:
         return np.unique(result, return_inverse=True)[1]
     except TypeError as error:

@@ -355,3 +355,78 @@ def test_a_save_that_fails_leaves_the_file_that_was_there(
     with pytest.raises(FileNotFoundError):
         second.save_model(tmp_path / "nowhere" / "model")
     assert FocalLoss(0.5, 0.5) == first.loss_
+
+
+# --- arrays that are not what they seem --------------------------------------------------------------
+
+MASKED = np.ma.masked_array([0.0, 1.0, 1.0, 0.0] * 50, mask=[False, False, True, False] * 50)
+Y = np.array([0.0, 1.0, 1.0, 0.0] * 50)
+LOSS = FocalLoss(2.0)
+
+CALLS: dict[str, Any] = {
+    "value y": lambda a: LOSS.value(a, Y), "value margin": lambda a: LOSS.value(Y, a),
+    "gradient y": lambda a: LOSS.gradient_hessian(a, Y), "gradient margin": lambda a: LOSS.gradient_hessian(Y, a),
+    "gradient weight": lambda a: LOSS.gradient_hessian(Y, Y, a), "predict_proba": LOSS.predict_proba,
+    "log_odds": LOSS.log_odds, "margin": LOSS.margin, "optimal_margin": LOSS.optimal_margin,
+    "balanced": lambda a: FocalLoss.balanced(a), "metric": lambda a: boostfocal.AveragePrecision().score(Y, a),
+    "metric weight": lambda a: boostfocal.AveragePrecision().score(Y, Y, a),
+    "cost_threshold": lambda a: boostfocal.cost_threshold(a, 5.0),
+    "daily_alerts score": lambda a: boostfocal.daily_alerts(a, Y, 3),
+    "daily_alerts day": lambda a: boostfocal.daily_alerts(Y, a, 3),
+    "card": lambda a: boostfocal.CardPrecision(3, a, Y),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_masked_values_are_refused(call: str) -> None:
+    with pytest.raises(ValueError, match="must not be masked, got 50 masked values"):
+        CALLS[call](MASKED)
+
+
+@BOTH
+def test_masked_rows_labels_and_weights_are_refused_by_the_classifiers(kind: type) -> None:
+    X = np.ma.masked_array(np.random.default_rng(0).normal(size=(200, 2)), mask=np.eye(200, 2, dtype=bool))
+    plain = np.asarray(X)
+    model = make(kind, n_estimators=2).fit(plain, Y)
+    calls = [lambda: model.fit(X, Y), lambda: model.fit(plain, MASKED), lambda: model.predict_proba(X)]
+    calls += [lambda: model.recalibrate(X, Y), lambda: model.refit_leaves(X, Y)]
+    for call in calls:
+        with pytest.raises(ValueError, match="must not be masked"):
+            call()
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_ragged_lists_and_long_doubles_are_refused_by_name(call: str) -> None:
+    if call in ("daily_alerts day", "card"):  # which are names of any kind
+        return
+    for given in ([[1.0], [0.0, 1.0]] * 100, np.asarray(Y, np.longdouble)):
+        with pytest.raises((ValueError, TypeError), match=r"\w+ must be"):
+            CALLS[call](given)
+
+
+def test_labels_of_two_kinds_are_refused() -> None:
+    X = np.random.default_rng(0).normal(size=(4, 2))
+    for kind in (XGB, LGBM):
+        with pytest.raises(ValueError, match="y must be classes of one kind"):
+            make(kind).fit(X, [1, "a", 1, "a"])
+
+
+def test_weights_that_make_results_infinite_are_an_error() -> None:
+    given = [1.0, 0.0], [-80.0, 80.0], [1.0, 3e38]
+    with pytest.raises(ValueError, match="sample_weight must leave results finite"):
+        FocalLoss(0.0).mean(*given)
+
+
+def test_cards_and_days_that_are_missing_are_refused() -> None:
+    for missing in (np.array([1.0, np.nan, 2.0]), np.array(["a", None, "b"], object)):
+        with pytest.raises(ValueError, match="must not be missing, got 1 missing"):
+            boostfocal.CardPrecision(1, missing, [1, 1, 1])
+        with pytest.raises(ValueError, match="must not be missing, got 1 missing"):
+            boostfocal.CardPrecision(1, [1, 2, 3], missing)
+
+
+@pytest.mark.parametrize(("alert", "miss"), [(1e308, 1e308), (1e-300, 1e300), (1e300, 1e-300), (1e-320, 1.0)])
+def test_a_threshold_of_costs_of_any_size_lies_inside(alert: float, miss: float) -> None:
+    threshold = boostfocal.cost_threshold(alert, miss)
+    assert 0 < threshold < 1
+    assert boostfocal.cost_threshold(alert, miss, true_positive=-miss / 2) > 0

@@ -367,7 +367,7 @@ def test_a_ranking_metric_of_several_columns_names_the_macro_average() -> None:
 
 def test_cards_that_cannot_be_ordered_are_refused() -> None:
     with pytest.raises(TypeError, match="card must be values of one kind"):
-        CardPrecision(1, [None, "a"], [1, 1])
+        CardPrecision(1, np.array([1, "a"], object), [1, 1])
 
 
 @pytest.mark.parametrize(

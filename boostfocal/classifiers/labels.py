@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import column_or_1d
 
-from .. import devices
+from .. import devices, validation
 
 
 def as_labels(y: Any) -> NDArray[Any]:
@@ -20,6 +20,10 @@ def as_labels(y: Any) -> NDArray[Any]:
         For other shapes, none, missing ones, and values of kinds that cannot be ordered.
     """
     y = devices.to_host("y", y)
+    if isinstance(y, (list, tuple)) and 0 < sum(isinstance(value, str) for value in y) < len(y):
+        raise ValueError("y must be classes of one kind, numbers, bools or text, but it contains NaN, None or a mix")
+    if np.ma.is_masked(y):
+        validation.as_array("y", y)
     if all(hasattr(y, name) for name in ("isna", "tolist")):
         if y.isna().any():
             raise ValueError("y must be classes, but the input y contains NaN")
@@ -59,8 +63,15 @@ def encode(name: str, y: Any, classes: NDArray[Any]) -> NDArray[np.intp]:
 
 
 def check_rows(name: str, rows: Any, n: int) -> None:
-    """Refuse rows of another number than labels."""
+    """Refuse rows of another number than labels, and masked ones."""
+    check_unmasked(name, rows)
     shape = getattr(rows, "shape", None)
     found = shape[0] if shape else len(rows) if hasattr(rows, "__len__") else n
     if found != n:
         raise ValueError(f"{name} must have a row for each label of y, {n}, got {found}")
+
+
+def check_unmasked(name: str, rows: Any) -> None:
+    """Refuse masked values, which the engines take for plain ones."""
+    if np.ma.is_masked(rows):
+        validation.as_array(name, rows)

@@ -16,6 +16,7 @@ from .. import validation
 from ..base import Float64s, Hessian
 from . import base, files
 from . import lightgbm_training as training
+from .labels import check_unmasked
 from .parameters import PARAMETERS, check_names, documented
 from .state import FittedState
 from .weighting import Setting
@@ -227,6 +228,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
     def _raw(self, X: Any, **options: Any) -> NDArray[Any]:
         """What LightGBM predicts, for columns in the order of training."""
         self._check_fitted()
+        check_unmasked("X", X)
         names = [str(name) for name in getattr(X, "columns", ())]
         known = self.booster_.feature_name()
         if names and self._fitted_with_feature_names and [training.underscored(name) for name in names] != known:

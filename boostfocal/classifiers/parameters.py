@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +45,9 @@ ATTRIBUTES_TEXT = """classes_ : ndarray of shape (K,)
 
 def documented(classifier: Class) -> Class:
     """Puts the texts that both classes share into a docstring."""
-    text = cast(str, classifier.__doc__)
-    classifier.__doc__ = text.replace("<parameters>", PARAMETERS_TEXT).replace("<attributes>", ATTRIBUTES_TEXT)
+    text = classifier.__doc__
+    if text is not None:  # as it is under -OO
+        classifier.__doc__ = text.replace("<parameters>", PARAMETERS_TEXT).replace("<attributes>", ATTRIBUTES_TEXT)
     return classifier
 
 

@@ -16,6 +16,7 @@ from .. import devices
 from ..base import Float64s, Hessian
 from . import base, files
 from . import xgboost_training as training
+from .labels import check_unmasked
 from .parameters import PARAMETERS, check_names, documented
 from .state import FittedState
 from .weighting import Setting
@@ -220,6 +221,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         self._check_fitted()
         if self.state_.start_by_row and options.get("base_margin") is None:
             raise ValueError("base_margin must be given: the model was trained from one for each row")
+        check_unmasked("X", X)
         margin = super().predict(X, output_margin=True, **options)
         return np.asarray(devices.to_host("margin", margin))  # of rows on a device they are there
 

@@ -5,7 +5,7 @@ the log odds of its class, so the formulas are the same, too.
 
 XGBoost's arrays have the classes of a row side by side, LightGBM's the rows of a class. The kernels work on small
 blocks of the second kind, which stay in the nearest caches, and copy either kind to and from them. All that belongs
-to a block's rows lies in one buffer, and all that belongs to a class in another, at offsets that are compiled constants:
+to a block's rows lies in one buffer, and all that belongs to a class in another, at compiled offsets:
 LLVM then sees that nothing overlaps, and makes SIMD code. `softmax_loops` names the fields:
 
     row buffer, BLOCK numbers each      WEIGHT LABEL TOP OTHERS THIRDS INVERSE LOG_TOTAL OWN_SHIFT OWN_E OWN_ALPHA PSI

@@ -7,6 +7,7 @@ none waits for Python's lock: a helper that wakes up late takes fewer pieces.
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from threading import Lock
 from time import perf_counter, sleep
@@ -37,7 +38,7 @@ def count(n_elements: int, in_engine: bool = False) -> int:
     if wanted == 1:
         return 1
     limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return min(wanted, cpus(), int(limit) if limit.isdigit() and int(limit) > 0 else wanted)
+    return min(wanted, cpus(), int(limit) if limit.isdecimal() and int(limit) > 0 else wanted)
 
 
 @lru_cache(maxsize=1)
@@ -56,7 +57,9 @@ def _pool(process: int) -> ThreadPoolExecutor:
 def run(work: Work, n_rows: int, threads: int) -> bool:
     """Call `work`, in each thread, which takes rows until all are taken. True if a bad value was met."""
     progress = begin()
-    helping = [_pool(os.getpid()).submit(work, progress) for _ in range(threads - 1)]
+    helping = []
+    with suppress(RuntimeError):  # after the interpreter began to end, no thread may start: this one computes all
+        helping = [_pool(os.getpid()).submit(work, progress) for _ in range(threads - 1)]
     work(progress)
     if helping and not _all_done(progress, n_rows):
         for future in helping:

@@ -18,9 +18,9 @@ class RankingMetric(Metric):
     """A metric of one binary label, which depends on the margins' order alone."""
 
     def score(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        if np.ndim(margin) > 1:
+        if np.ndim(given := validation.as_array("margin", margin) if isinstance(margin, list) else margin) > 1:
             raise ValueError(
-                f"margin must have shape (n,) for {self.name}, got shape {np.shape(margin)}; "
+                f"margin must have shape (n,) for {self.name}, got shape {np.shape(given)}; "
                 "of several classes or labels MacroAveragePrecision is the mean"
             )
         labels = validation.column("y", y)
