@@ -56,19 +56,22 @@ def cost_threshold(
         "true_positive": true_positive, "true_negative": true_negative,
     }  # fmt: skip
     arrays = {name: _cost(name, value) for name, value in costs.items()}
-    scale = max(float(np.max(np.abs(array), initial=0.0)) for array in arrays.values())
     shapes = {array.shape for array in arrays.values() if array.ndim}
     if len(shapes) > 1:
         raise ValueError(f"costs by row must have one shape (n,), got {sorted(shapes)}")
     for wrong, right in (("false_positive", "true_negative"), ("false_negative", "true_positive")):
-        margin = np.atleast_1d(arrays[wrong] - arrays[right])
-        if not (margin > 0).all():
-            row = int(np.argmin(margin > 0))
-            values = [np.broadcast_to(arrays[name], margin.shape)[row] for name in (wrong, right)]
+        dearer = np.atleast_1d(arrays[wrong] > arrays[right])
+        if not dearer.all():
+            row = int(np.argmin(dearer))
+            values = [np.broadcast_to(arrays[name], dearer.shape)[row] for name in (wrong, right)]
             raise ValueError(f"{wrong} must cost more than {right}, got {values[0]:g} and {values[1]:g} at index {row}")
-    # in units of the largest, so that no sum overflows; and inside (0, 1), where one cost is all but nothing
-    alert = arrays["false_positive"] / scale - arrays["true_negative"] / scale
-    miss = arrays["false_negative"] / scale - arrays["true_positive"] / scale
+    # in units of the largest cost of a row, so that nothing overflows
+    shape = next(iter(shapes), ())
+    _, exponent = np.frexp(np.max([np.broadcast_to(np.abs(array), shape) for array in arrays.values()], axis=0))
+    scaled = {name: np.ldexp(array, -exponent) for name, array in arrays.items()}
+    alert = scaled["false_positive"] - scaled["true_negative"]
+    miss = scaled["false_negative"] - scaled["true_positive"]
+    # costs that differ by more than the range of floats leave the ends, which are not in it
     threshold = np.clip(alert / (alert + miss), np.nextafter(0, 1), np.nextafter(1, 0))
     return threshold if shapes else float(threshold)
 
@@ -82,12 +85,13 @@ def daily_alerts(score: ArrayLike, day: ArrayLike, budget: int, *, card: ArrayLi
         Probabilities, or expected losses such as ``probability * amount``: the highest come first, and of
         equal scores the earlier rows.
     day : array_like of shape (n,)
-        The day of each row: numbers, dates or text.
+        The day of each row: whole numbers, dates (a time of day is cut off) or text without a time of day.
+        None may be missing.
     budget : int
         Rows a day; with `card`, cards a day.
     card : array_like of shape (n,), optional
-        The card (or customer) of each row. A card has its highest score of the day, and all its rows of the
-        day are alerted with it, as in `CardPrecision`; there cards that are found are then left out, here
+        The card (or customer) of each row, none missing. A card has its highest score of the day, and all its
+        rows of the day are alerted with it, as in `CardPrecision`; there cards that are found are then left out, here
         none are, since what an investigation finds is not known.
 
     Returns
@@ -97,12 +101,13 @@ def daily_alerts(score: ArrayLike, day: ArrayLike, budget: int, *, card: ArrayLi
     Raises
     ------
     TypeError, ValueError
-        For scores that are not numbers, a budget below 1, and shapes that differ.
+        For scores that are not numbers, a budget below 1, shapes that differ, days and cards that are missing,
+        and days that have a fraction or, as text, a time of day.
     """
     scores = validation.column("score", score).astype(np.float64, copy=False)
     validation.check_not_nan("score", scores)
     budget = validation.count("budget", budget)
-    days = validation.codes("day", day, scores.size)
+    days = validation.days("day", day, scores.size)
     entities: NDArray[np.intp] = np.arange(scores.size) if card is None else validation.codes("card", card, scores.size)
     n_entities, n_days = int(np.max(entities)) + 1, int(np.max(days)) + 1
     order = np.lexsort((-scores, days))  # by day, then by score; stable, so that earlier rows come first

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from numbers import Real
 from typing import Any
 
@@ -133,17 +135,50 @@ def positive(total: Any, name: str) -> Any:
 
 
 def codes(name: str, values: ArrayLike, n_rows: int | None = None) -> NDArray[np.intp]:
-    """Values of any one kind that can be ordered, as numbers from 0 in their order."""
+    """Values of any one kind that can be ordered, none missing, as numbers from 0 in their order."""
     result = as_array(name, values)
     if result.ndim != 1 or result.size != (n_rows or result.size) or result.size == 0:
         raise ValueError(f"{name} must have shape ({n_rows or 'n'},), one for each row, got shape {result.shape}")
-    missing = result != result if result.dtype.kind != "O" else np.array([v is None or v != v for v in result], bool)
-    if np.any(missing):
-        raise ValueError(f"{name} must not be missing, got {int(np.sum(missing))} missing values")
+    missing = _missing(result)
+    if missing.any():
+        first = int(np.argmax(missing))
+        raise ValueError(f"{name} must not be missing, got {int(missing.sum())} missing, the first at index {first}")
     try:
         return np.unique(result, return_inverse=True)[1]
     except TypeError as error:
         raise TypeError(f"{name} must be values of one kind that can be ordered, got {error}") from error
+
+
+def days(name: str, values: ArrayLike, n_rows: int | None = None) -> NDArray[np.intp]:
+    """Days as numbers from 0 in their order; the time of day is cut off dates, and refused of what has no unit."""
+    result = as_array(name, values)
+    if result.dtype.kind == "M":
+        result = result.astype("datetime64[D]")
+    elif result.dtype.kind == "O":
+        result = np.array([v.date() if isinstance(v, datetime) and v == v else v for v in result.flat], object)
+    elif result.dtype.kind == "f" and (result % 1 > 0).any():
+        first = result[result % 1 > 0][0]
+        raise ValueError(f"{name} must be whole numbers, one for each day, or dates, got {first:g}")
+    timed = next((v for v in result.flat if isinstance(v, str) and TIME_OF_DAY.search(v)), None)
+    if timed is not None:
+        raise ValueError(f"{name} must be days without a time of day, got {timed!r}")
+    return codes(name, result, n_rows)
+
+
+TIME_OF_DAY = re.compile(r"\d[T ]\d\d?:?\d\d")
+
+
+def _missing(values: NDArray[Any]) -> NDArray[np.bool_]:
+    if values.dtype.kind != "O":
+        return np.asarray(values != values)  # NaN and NaT
+
+    def missing(value: Any) -> bool:
+        try:
+            return value is None or bool(value != value)
+        except TypeError:  # what pandas.NA answers
+            return True
+
+    return np.fromiter(map(missing, values), bool, values.size)
 
 
 def check_values(

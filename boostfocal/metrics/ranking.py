@@ -110,8 +110,8 @@ class CardPrecision(RankingMetric):
     k : int
         Cards that can be investigated a day.
     card, day : array_like of shape (n,)
-        The card (or customer) and the day of each row of the data set that is scored. The metric is
-        for that one data set; another length is refused.
+        The card (or customer) and the day of each row of the data set that is scored, none missing. Dates
+        with a time of day are cut to days. The metric is for that one data set; another length is refused.
     """
 
     k: int
@@ -121,7 +121,7 @@ class CardPrecision(RankingMetric):
     def __post_init__(self) -> None:
         object.__setattr__(self, "k", validation.count("k", self.k))
         object.__setattr__(self, "card", validation.codes("card", self.card))
-        object.__setattr__(self, "day", validation.codes("day", self.day, self.card.size))
+        object.__setattr__(self, "day", validation.days("day", self.day, self.card.size))
 
     @property
     def name(self) -> str:
