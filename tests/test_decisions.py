@@ -119,7 +119,7 @@ def test_a_missing_day_or_card_is_refused(values: Any) -> None:
         lambda: daily_alerts([0.1, 0.2], [0, 0], 1, card=values),
         lambda: CardPrecision(1, values, [1, 2]),
     ):
-        with pytest.raises(ValueError, match=r"^(day|card) must not be missing, got 1 missing, the first at index \d"):
+        with pytest.raises(ValueError, match=r"^(day|card) must not be (missing|masked), got 1 "):
             call()
 
 
