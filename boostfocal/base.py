@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any, ClassVar, Literal
 
@@ -204,3 +205,31 @@ def effective_counts(counts: Float64s, beta: Any) -> Float64s:
 
 def float64(values: NDArray[Any]) -> Float64s:
     return values.astype(np.float64, copy=False)
+
+
+BLOCK = 16_384  # numbers at a time, so that what is computed on the way stays in the cache
+
+
+def blocks(rows: NDArray[Any]) -> Iterator[slice]:
+    step = max(1, BLOCK // math.prod(rows.shape[1:]))
+    return (slice(start, start + step) for start in range(0, rows.shape[0], step))
+
+
+def in_blocks(function: Callable[[Float64s], Float64s], rows: NDArray[Any]) -> Float64s:
+    """`function` of an array's rows, in float64, some rows at a time."""
+    result: Float64s | None = None
+    with np.errstate(all="ignore"):
+        for part in blocks(rows):
+            values = function(float64(rows[part]))
+            if len(values) == rows.shape[0]:
+                return values
+            if result is None:
+                result = np.empty((rows.shape[0], *values.shape[1:]))
+            result[part] = values
+    assert result is not None  # there are rows
+    return result
+
+
+def proportional(values: Float64s) -> Float64s:
+    """Rows that sum to one."""
+    return np.asarray(values / np.sum(values, axis=1, keepdims=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import validation
-from .base import GAMMA, Float64s, FocalLossBase, Hessian, effective_counts, float64
+from .base import GAMMA, Float64s, FocalLossBase, Hessian, effective_counts, float64, in_blocks
 from .batch import Batch
 from .kernels import formulas
 from .metrics.scores import squared_errors
@@ -17,6 +18,10 @@ from .partitions import summed
 from .validation import Interval
 
 ALPHA = Interval(1e-30, 1, "[")
+
+SMALLEST = 1e-10  # sum of the two numbers whose ratio is the odds; below, as of a large gamma, one may underflow
+EPSILON = 2.0**-52
+MAX_STEPS = 100  # of Newton's method, which takes six to ten
 
 Pair = tuple[float, float]
 
@@ -194,9 +199,7 @@ class FocalLoss(FocalLossBase):
 
         Parameters, shape and errors are those of `predict_proba`; infinite margins give infinite log odds.
         """
-        margins = validation.array("margin", margin)
-        self._check_shape("margin", margins)
-        validation.check_values(margins=margins)
+        margins = self._checked_margins(margin)
         negative, positive = validation.sampling_rates(sampling_rates, 2)
         return np.asarray(self._log_eta(float64(margins)) + np.log(negative / positive))[()]
 
@@ -224,9 +227,15 @@ class FocalLoss(FocalLossBase):
         TypeError, ValueError
             For margins that are not numbers, and rates that are not positive.
         """
-        from scipy.special import expit
+        margins = self._checked_margins(margin)
+        negative, positive = validation.sampling_rates(sampling_rates, 2)
 
-        return expit(self.log_odds(margin, sampling_rates=sampling_rates))  # type: ignore[no-any-return]
+        def eta(z: Float64s) -> Float64s:
+            others, own = self._odds(z)
+            own = own * (negative / positive)
+            return np.asarray(own / (others + own))
+
+        return self._by_rows(eta, margins)
 
     def log_loss(self, y: ArrayLike, margin: ArrayLike) -> Float64s:
         """Log loss of `predict_proba`, in nats: exact in both tails.
@@ -266,23 +275,9 @@ class FocalLoss(FocalLossBase):
         ndarray of float64, of the shape of `proba`
             -inf for 0 and inf for 1.
         """
-        from scipy.optimize.elementwise import find_root
-        from scipy.special import logit
-
-        probabilities = validation.probabilities("proba", proba)
-        self._check_shape("proba", probabilities)
-        target = logit(float64(probabilities))
-        inner = np.isfinite(target)
-        goal = np.where(inner, target, 0.0)
-        # log_odds is increasing with slope above 1/2, which bounds the root
-        reach = 2 * (np.abs(goal) + np.abs(self._log_eta(np.zeros_like(goal)))) + 1
-        parameters = [np.broadcast_to(np.asarray(values, np.float64), goal.shape) for values in self._by_label]
-        with np.errstate(invalid="ignore"):  # the ends may be infinite: their signs still bracket
-            root = find_root(
-                lambda z, goal, *parameters: _quiet_log_odds(z, *parameters) - goal,
-                (-reach, reach), args=(goal, *parameters),
-            )  # fmt: skip
-        return np.where(inner, root.x, target)[()]  # type: ignore[no-any-return]
+        values = validation.probabilities("proba", proba)
+        self._check_shape("proba", values)
+        return self._by_rows(self._solve, values)
 
     def optimal_margin(self, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float | Float64s:
         """The constant margin of least total loss: where to start boosting.
@@ -318,6 +313,44 @@ class FocalLoss(FocalLossBase):
         """Log odds of the posterior, by array operations alone."""
         log_odds = _quiet_log_odds(margins, *self._by_label)
         return np.where(np.isinf(margins), margins, log_odds)
+
+    def _by_rows(self, function: Callable[[Float64s], Float64s], values: NDArray[Any]) -> Float64s:
+        return np.asarray(in_blocks(function, values.reshape(-1, *self._columns)).reshape(values.shape)[()])
+
+    def _odds(self, margins: Float64s) -> tuple[Float64s, Float64s]:
+        """Numbers to which the posterior of both classes is proportional, of an array of at least one dimension."""
+        first, second = formulas.odds(margins, *self._by_label)
+        tiny = first + second < SMALLEST
+        if tiny.any():  # the odds from logarithms
+            sides = formulas.sigmoid_and_logs(self._log_eta(margins))
+            first, second = np.where(tiny, sides[1], first), np.where(tiny, sides[0], second)
+        return first, second
+
+    def _solve(self, proba: Float64s) -> Float64s:
+        """`margin` by Newton's method, kept within bounds; on the log odds, which are nearly straight."""
+        goal = np.log(proba) - np.log1p(-proba)
+        inner = np.isfinite(goal)
+        goal = np.where(inner, goal, 0.0)
+        # log_odds is increasing with slope above 1/2, which bounds the root
+        high = 2 * (np.abs(goal) + np.abs(self._log_eta(np.zeros_like(goal)))) + 1
+        low, z = -high, np.zeros_like(goal)
+        for _ in range(MAX_STEPS):
+            log_odds, slope = formulas.log_odds_and_slope(z, *self._by_label)
+            error = log_odds - goal
+            low, high = np.where(error < 0, z, low), np.where(error > 0, z, high)
+            moved = z - error / slope
+            moved = np.where((moved >= low) & (moved <= high), moved, 0.5 * (low + high))
+            settled = np.abs(moved - z) <= 4 * EPSILON * (1 + np.abs(moved))
+            z = moved
+            if settled.all():
+                break
+        return np.where(inner, z, np.where(proba > 0, np.inf, -np.inf))
+
+    def _checked_margins(self, margin: ArrayLike) -> NDArray[Any]:
+        margins = validation.array("margin", margin)
+        self._check_shape("margin", margins)
+        validation.check_values(margins=margins)
+        return margins
 
     def _counts(self, y: ArrayLike, sample_weight: ArrayLike | None) -> Float64s:
         counts = _counts(y, sample_weight)

@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import validation
-from .base import Float64s, float64
+from .base import Float64s, blocks, float64, in_blocks, proportional
 from .focal import FocalLoss
 from .kernels import formulas
 from .softmax import SoftmaxFocalLoss
 
 Loss = FocalLoss | SoftmaxFocalLoss
 
-BLOCK = 16_384  # rows at a time, so that what is computed on the way stays in the cache
 LOSSES = {loss.__name__: loss for loss in (FocalLoss, SoftmaxFocalLoss)}
+SKETCH = 20_000  # rows from which the root over all is found but for its last digits
+STEP, MAX_LOOKS = 1e-4, 20
 SEPARATED = 1e-6  # a log loss below is on its way to zero: the classes do not overlap, and no slope is the best
 
 
@@ -78,11 +79,19 @@ class Posterior:
         -------
         ndarray of float64 of shape (n, K)
         """
-        margins = self._checked(margin)
-        result = np.empty((margins.shape[0], self.n_classes))
-        for first in range(0, margins.shape[0], BLOCK):
-            block = slice(first, first + BLOCK)
-            result[block] = self.probabilities(float64(margins[block]))
+        return in_blocks(self._proba, self._checked(margin))
+
+    def _proba(self, margins: Float64s) -> Float64s:
+        if self.slope != 1:
+            return np.asarray(self.probabilities(margins))
+        factors = np.exp(np.array(self.bias) - max(self.bias))
+        if isinstance(self.loss, SoftmaxFocalLoss):
+            eta = self.loss._eta(margins)
+            return proportional(eta * factors) if any(self.bias) else eta
+        result = np.empty((margins.size, 2))
+        first, second = (part * factor for part, factor in zip(self.loss._odds(margins), factors, strict=True))
+        total = first + second
+        result[:, 0], result[:, 1] = first / total, second / total
         return result
 
     def given_to_metrics(self, margin: ArrayLike) -> Float64s:
@@ -231,22 +240,40 @@ def center_on_base_rate(loss: Loss, margins: NDArray[Any], y: NDArray[np.intp], 
 
     posterior = Posterior(loss)
     several = margins.ndim > 1
-    values = float64(margins)
     by_row = np.ones(y.size) if weights is None else np.asarray(weights, np.float64)
     share = np.bincount(y, by_row, posterior.n_classes) / by_row.sum()
 
     def moved(free: Float64s) -> Float64s:
         return np.append(free, -free.sum()) if several else free
 
-    def error(free: Float64s) -> Float64s:
-        proba = posterior.predict_proba(values + (moved(free) if several else free[0]))
-        mean = np.average(proba, axis=0, weights=by_row)
-        return np.asarray(np.log(mean[1:] / mean[0]) - np.log(share[1:] / share[0]))
+    def error(free: Float64s, every: int = 1) -> Float64s:
+        """Of the logarithms of the mean posterior's odds, over one in so many rows."""
+        shift, rows, of_rows = moved(free), margins[::every], by_row[::every]
+        total = np.zeros(posterior.n_classes)
+        for part in blocks(rows):
+            total += of_rows[part] @ posterior._proba(float64(rows[part]) + shift)
+        return np.asarray(np.log(total[1:] / total[0]) - np.log(share[1:] / share[0]))
 
+    def solved(every: int) -> Float64s | None:
+        """The root for one row in so many, and from there that for all by Broyden's method: few looks at all rows."""
+        free = root(error, np.zeros(posterior.n_classes - 1), every, tol=1e-10).x
+        steps = STEP * np.eye(free.size)
+        slopes = np.transpose([error(free + step, every) - error(free - step, every) for step in steps]) / (2 * STEP)
+        left = error(free)
+        for _ in range(MAX_LOOKS):
+            if np.abs(left).max() < 1e-10 or not (np.isfinite(left).all() and np.isfinite(slopes).all()):
+                break
+            step = np.linalg.lstsq(slopes, -left)[0]
+            free, left = free + step, error(free + step)
+            slopes += np.outer(left, step) / (step @ step)
+        return free if np.abs(left).max() < 1e-6 else None
+
+    some = max(1, y.size // SKETCH)
     with np.errstate(all="ignore"):
-        found = root(error, np.zeros(posterior.n_classes - 1), tol=1e-10)
-    settled = np.abs(found.fun).max() < 1e-6
-    return moved(found.x) if settled else np.zeros(posterior.n_classes if several else 1)
+        found = solved(some)
+        if found is None and some > 1:
+            found = solved(1)
+    return np.zeros(posterior.n_classes if several else 1) if found is None else moved(found)
 
 
 def weights_classes_equally(loss: Loss) -> bool:

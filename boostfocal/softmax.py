@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import validation
-from .base import GAMMA, Float64s, FocalLossBase, Hessian, effective_counts, float64
+from .base import GAMMA, Float64s, FocalLossBase, Hessian, effective_counts, float64, in_blocks, proportional
 from .batch import Batch
 from .kernels import formulas
 from .metrics.scores import squared_errors
@@ -209,12 +209,14 @@ class SoftmaxFocalLoss(FocalLossBase):
         TypeError, ValueError
             For margins that are not numbers or of another number of classes, and rates that are not positive.
         """
-        log_odds = self._log_posterior(margin)
-        if sampling_rates is not None:
-            rates = validation.sampling_rates(sampling_rates, self.n_classes)
-            log_odds += np.log(np.max(rates) / rates)
-        _, e, _, others = _shares(log_odds)
-        return np.asarray(e / (1 + others))
+        margins = self._margins(margin)
+        validation.check_values(margins=margins)
+        rates = None if sampling_rates is None else validation.sampling_rates(sampling_rates, self.n_classes)
+
+        def proba(z: Float64s) -> Float64s:
+            return self._eta(z) if rates is None else proportional(self._eta(z) / rates)
+
+        return in_blocks(proba, margins.reshape(-1, self.n_classes)).reshape(margins.shape)
 
     def log_loss(self, y: ArrayLike, margin: ArrayLike) -> Float64s:
         """Log loss of `predict_proba`, in nats: exact in the tails.
@@ -313,6 +315,20 @@ class SoftmaxFocalLoss(FocalLossBase):
         validation.check_values(margins=margins)
         return np.asarray(self._log_eta(float64(margins)))
 
+    def _eta(self, margins: Float64s) -> Float64s:
+        """The posterior of margins of shape (n, K)."""
+        margins = np.asfortranarray(margins)  # rows side by side: of few classes NumPy is slow
+        shift, e, is_top, others = _shares(np.clip(margins, -LARGEST, LARGEST))
+        p, q, log_p, log_q = formulas.against_rest(shift, e, is_top, others, 1 / (1 + others), np.log1p(others))
+        odds = p * q / formulas.psi(p, q, log_p, log_q, self._alpha, self.gamma)
+        total = np.sum(odds, axis=1, keepdims=True)
+        result = np.asarray(odds / total)
+        underflow = ~(total[:, 0] < 1e100)  # of a large gamma, psi
+        if underflow.any():
+            log_eta = self._log_eta(margins[underflow])
+            result[underflow] = proportional(np.exp(log_eta - np.max(log_eta, axis=1, keepdims=True)))
+        return result
+
     def _log_eta(self, margins: Any) -> Any:
         """`_log_posterior` by array operations alone."""
         with np.errstate(under="ignore"):
@@ -372,7 +388,7 @@ def _shares(z: Float64s) -> tuple[Float64s, Float64s, NDArray[np.bool_], Float64
     is_top = np.arange(z.shape[-1]) == largest
     shift = z - np.take_along_axis(z, largest, axis=-1)
     e = np.exp(shift)
-    return shift, e, is_top, np.sum(e, axis=-1, where=~is_top, keepdims=True)
+    return shift, e, is_top, np.sum(np.where(is_top, 0.0, e), axis=-1, keepdims=True)
 
 
 def _sides(margins: Float64s) -> tuple[Float64s, Float64s, Float64s, Float64s]:

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import re
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from fractions import Fraction
@@ -18,6 +19,7 @@ from reference import Gamma, mp
 from scipy.optimize import minimize_scalar
 
 from boostfocal import FocalLoss
+from boostfocal.base import BLOCK
 
 GAMMAS: list[Gamma] = [0.0, 0.3, 0.5, 1.0, 2.0, 5.0, (4.0, 0.0), (0.0, 1.0), (0.7, 2.2)]
 ALPHAS = [None, 0.05, 0.25, 0.9]
@@ -210,6 +212,38 @@ def test_posterior_matches_50_digit_reference(gamma: Gamma, alpha: float | None)
     assert_allclose(loss.log_odds(margins), expected, rtol=1e-13, atol=1e-14)
     posterior = np.array([float(1 / (1 + mp.exp(-reference.row(float(z), gamma, alpha).log_odds))) for z in margins])
     assert_allclose(loss.predict_proba(margins), posterior, rtol=1e-11, atol=1e-300)
+
+
+@pytest.mark.parametrize("gamma", [200.0, 1000.0, (1000.0, 0.0), (0.0, 1000.0), (900.0, 1000.0)], ids=str)
+@pytest.mark.parametrize("alpha", [None, 1e-3])
+def test_posterior_of_a_gamma_with_which_both_gradients_underflow_matches_the_reference(
+    gamma: Gamma, alpha: float | None
+) -> None:
+    margins = np.concatenate([np.linspace(-3, 3, 61), [-800.0, -80.0, -20.0, 20.0, 80.0, 800.0]])
+    expected = [float(1 / (1 + mp.exp(-reference.row(float(z), gamma, alpha).log_odds))) for z in margins]
+    assert_allclose(FocalLoss(gamma, alpha).predict_proba(margins), expected, rtol=1e-11, atol=1e-300)
+
+
+@pytest.mark.parametrize("loss", [FocalLoss(2.0, 0.25), FocalLoss((1000.0, 900.0)), FocalLoss(0.3)], ids=str)
+def test_posterior_of_many_rows_is_that_of_each(loss: FocalLoss) -> None:
+    margins = np.random.default_rng(0).normal(scale=5, size=2 * BLOCK + 3)
+    some = np.r_[0:40, BLOCK - 20 : BLOCK + 20, 2 * BLOCK - 20 : 2 * BLOCK + 3]
+    proba = loss.predict_proba(margins)
+    assert_allclose(proba[some], [loss.predict_proba(z) for z in margins[some]], rtol=1e-14)
+    assert_allclose(loss.predict_proba(margins[::-1].astype(">f8")), proba[::-1], rtol=1e-14)
+    assert_allclose(loss.margin(proba)[some], [loss.margin(p) for p in proba[some]], rtol=1e-14, atol=1e-15)
+
+
+def test_posterior_needs_no_memory_but_its_result() -> None:
+    margins = np.linspace(-6, 6, 1_000_000, dtype=np.float32)
+    FocalLoss(2.0, 0.25).predict_proba(margins)
+    tracemalloc.start()
+    try:
+        result = FocalLoss(2.0, 0.25).predict_proba(margins)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < result.nbytes + 4_000_000
 
 
 @given(gamma_values, alpha_values, st.floats(0, 1, allow_subnormal=False))

@@ -15,6 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize
 
 from boostfocal import Brier, FocalLoss, LogLoss, MacroAveragePrecision, SoftmaxFocalLoss
+from boostfocal.base import BLOCK as POSTERIOR_BLOCK
 from boostfocal.kernels.softmax import BLOCK
 
 GAMMAS = [0.0, 0.3, 1.0, 2.0, 5.0]
@@ -255,6 +256,26 @@ def test_predict_proba_undoes_margin(gamma: float, n_classes: int, kind: str) ->
     margins = loss.margin(proba)
     assert_allclose(margins.mean(axis=1), 0, atol=1e-9 * np.abs(margins).max())
     assert_allclose(loss.predict_proba(margins), proba, rtol=1e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize("gamma", [0.3, 2.0, 300.0, 1000.0])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_posterior_of_many_rows_is_that_of_each(gamma: float, order: Any) -> None:
+    loss = SoftmaxFocalLoss(3, gamma, (1.0, 5.0, 0.2))
+    n = 2 * POSTERIOR_BLOCK // 3
+    margins = np.array(np.random.default_rng(0).normal(scale=8, size=(n, 3)), order=order)
+    margins[:4] = [[0, 0, 0], [800, 0, -800], [np.inf, 0, 0], [-np.inf, 0, 1e-3]]
+    proba = loss.predict_proba(margins)
+    some = np.r_[0:40, n // 2 - 20 : n // 2 + 20, n - 20 : n]
+    assert_allclose(proba[some], [loss.predict_proba(row) for row in margins[some]], rtol=1e-13, atol=1e-300)
+    logs = loss._log_eta(margins)  # the definition, from logarithms
+    logs = np.exp(logs - logs.max(axis=1, keepdims=True))
+    assert_allclose(proba, logs / logs.sum(axis=1, keepdims=True), rtol=1e-11, atol=1e-250)
+    rates = np.array([0.1, 1.0, 2.0])
+    expected = proba / rates
+    assert_allclose(
+        loss.predict_proba(margins, sampling_rates=rates), expected / expected.sum(axis=1, keepdims=True), rtol=1e-11
+    )
 
 
 def test_margins_of_certainty_are_infinite_and_map_back() -> None:

@@ -96,6 +96,11 @@ def where(condition, a, b):
 
 
 @inlined
+def swap_unless(condition, a, b):
+    return where(condition, a, b), where(condition, b, a)
+
+
+@inlined
 def absolute(x):
     return -x if x < ZERO else x
 
@@ -104,6 +109,7 @@ bound = formulas.bind(
     {
         "ONE": ONE, "LARGEST": LARGEST, "HUGE": HUGE, "TINY": TINY, "absolute": absolute, "exp": exp, "log": log,
         "log1p": log1p, "minimum": minimum, "maximum": maximum, "power": power, "scale": scale, "where": where,
+        "swap_unless": swap_unless,
     },
     inlined,
 )  # fmt: skip
@@ -129,6 +135,7 @@ bound64 = formulas.bind(
     {
         "ONE": np.float64(1), "LARGEST": LIMIT, "TINY": SMALLEST, "absolute": absolute, "exp": math.exp,
         "log": log64, "log1p": math.log1p, "minimum": minimum, "maximum": maximum, "scale": scale, "where": where,
+        "swap_unless": swap_unless,
     },
     inlined,
 )  # fmt: skip

@@ -124,6 +124,11 @@ def where(condition: Scalar, a: Scalar, b: Scalar) -> Scalar:
 
 
 @inlined
+def swap_unless(condition: Scalar, a: Scalar, b: Scalar) -> Scalar:
+    return where(condition, a, b), where(condition, b, a)
+
+
+@inlined
 def power_any(q: Scalar, log_q: Scalar, gamma: Scalar) -> Scalar:
     return exp(gamma * log_q)
 
@@ -149,6 +154,7 @@ def bound_formulas(halves: bool) -> dict[str, Any]:
     primitives = {
         "ONE": ONE, "LARGEST": LARGEST, "HUGE": HUGE, "TINY": TINY, "absolute": abs, "exp": exp, "log": log,
         "log1p": log1p, "minimum": minimum, "maximum": maximum, "scale": scale, "where": where,
+        "swap_unless": swap_unless,
         "power": power_halves if halves else power_any,
     }  # fmt: skip
     return formulas.bind(primitives, inlined)
