@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO, cast
 
 try:
     import typer
@@ -15,7 +15,9 @@ try:
     from .compare import table as tables
     from .compare.contenders import CONTENDERS, DEVICES, Engine
     from .compare.summary import summarize
+    from .compare.terminal import Tolerant, escaped, terminated_as_interrupted
     from .compare.training import missing_device
+    from .writing import check_writable, write
 except ImportError as error:
     raise SystemExit(f"boostfocal needs {error.name}: pip install 'boostfocal[compare,xgboost,lightgbm]'") from error
 
@@ -76,7 +78,7 @@ def compare(
     device: Annotated[
         DeviceName, typer.Option(help="cuda, or gpu: LightGBM's OpenCL backend, with XGBoost's CUDA.")
     ] = DeviceName.cpu,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of splits, trials and engines.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of splits, trials and engines.")] = 0,
     json: Annotated[Path | None, typer.Option(help="Write all metrics to this file.")] = None,
     html: Annotated[Path | None, typer.Option("--report", help="Write a self-contained page to this file.")] = None,
 ) -> None:
@@ -85,10 +87,10 @@ def compare(
     Log loss, class-weighted log loss, our objective at gamma 0 and focal loss are trained on the same
     rows, each with as many settings to choose from, and judged on rows that none of them saw.
     """
-    console, aside = Console(), Console(stderr=True)
-    with _clear_errors(aside):
-        for path in filter(None, (json, html)):
-            report.check_writable(path)
+    out, err = Tolerant("stdout"), Tolerant("stderr")
+    console, aside = Console(file=cast(TextIO, out)), Console(file=cast(TextIO, err))
+    with _clear_errors(aside), terminated_as_interrupted():
+        _check_outputs(table, {"--json": json, "--report": html})
         source, frame = tables.example() if table is None else (table.name, tables.read(table))
         if table is None and target not in (None, EXAMPLE_TARGET):
             raise tables.DataError(
@@ -117,16 +119,17 @@ def compare(
             raise typer.Exit(130)
         summary = summarize(results, parts, options, len(prepared.values))
         code = snippet.winner_code(prepared, table, summary.winner)
-        for shown in report.terminal_tables(summary, options):
+        if json is not None:
+            write(json, report.to_json(prepared, options, results, summary, code).encode())
+        if html is not None:
+            write(html, report.to_html(prepared, options, results, summary, code).encode())
+        for shown in report.terminal_tables(summary, options, console.width):
             console.print(shown)
         for line in summary.verdict:
-            console.print(line, highlight=False, markup=False)
+            console.print(escaped(line), highlight=False, markup=False)
         console.print(f"\nTrain the winner, {summary.winner.contender} on {summary.winner.engine}:\n", highlight=False)
         console.print(code, soft_wrap=True, highlight=False, markup=False)  # unwrapped: to be copied
-        if json is not None:
-            report.write(json, report.to_json(prepared, options, results, summary, code))
-        if html is not None:
-            report.write(html, report.to_html(prepared, options, results, summary, code))
+        out.flush()
         if summary.n_splits < len(parts):
             console.print(f"Interrupted: {summary.n_splits} of {len(parts)} splits are in this report.")
             raise typer.Exit(130)
@@ -136,9 +139,28 @@ def compare(
 def _clear_errors(console: Console) -> Iterator[None]:
     try:
         yield
-    except tables.DataError as error:
-        console.print(f"Error: {error}", style="red", highlight=False, markup=False)
+    except (tables.DataError, OSError) as error:
+        console.print(f"Error: {escaped(str(error))}", style="red", highlight=False, markup=False)
         raise typer.Exit(2) from error
+
+
+def _check_outputs(table: Path | None, outputs: dict[str, Path | None]) -> None:
+    """Refuse files that cannot be written, or would replace one another, before hours are spent on them."""
+    taken = {} if table is None else {"TABLE": table.resolve()}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        for other, used in taken.items():
+            if path.resolve() == used or (path.exists() and used.exists() and path.samefile(used)):
+                raise tables.DataError(f"{option} must be a file of its own, got that of {other}, {str(path)!r}")
+        taken[option] = path.resolve()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            check_writable(path)
+        except OSError as error:
+            raise tables.DataError(
+                f"{option} must be a file that can be written, got {str(path)!r}: {error}"
+            ) from error
 
 
 def _engines(chosen: list[EngineName] | None) -> tuple[Engine, ...]:
@@ -163,15 +185,17 @@ def _check_device(engines: tuple[Engine, ...], device: DeviceName) -> None:
 
 def _say_what(console: Console, table: tables.Table, parts: list[splits.Split]) -> None:
     console.print(
-        f"{table.name}: {table.labels.size:,} rows, {table.outcome}, {table.features.shape[1]} features, "
-        f"{len(parts)} splits",
+        escaped(
+            f"{table.name}: {table.labels.size:,} rows, {table.outcome}, {table.features.shape[1]} features, "
+            f"{len(parts)} splits"
+        ),
         highlight=False,
         markup=False,
     )
     if not table.binary:
         console.print("Average precision, AUC and calibration error are means over the classes, each against the rest.")
     for note in table.notes:
-        console.print(f"Note: {note}.", highlight=False, markup=False)
+        console.print(escaped(f"Note: {note}."), highlight=False, markup=False)
 
 
 def _with_progress(

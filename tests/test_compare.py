@@ -335,8 +335,8 @@ def test_the_command_splits_forward_in_time(csv: Path, tmp_path: Path) -> None:
         (["{csv}", "--target", "fraud", "--folds", "100"], "positive rows for 100 folds, got"),
         (["{csv}", "--target", "fraud", "-k", "5000"], "-k must be at most the rows of the smallest test part"),
         (["--target", "fraud"], "--target must be 'Class' for the example table"),
-        (["{csv}", "--target", "fraud", "--json", "{csv}/r.json"], "output must be a file that can be written"),
-        (["{csv}", "--target", "fraud", "--report", "/"], "output must be a file that can be written"),
+        (["{csv}", "--target", "fraud", "--json", "{csv}/r.json"], "must be a file that can be written"),
+        (["{csv}", "--target", "fraud", "--report", "/"], "must be a file that can be written"),
     ],
 )
 def test_wrong_input_ends_with_status_2_and_says_what_is_accepted(

@@ -10,14 +10,11 @@ adversary: trust a model file as you trust code.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from json.decoder import scanstring  # type: ignore[attr-defined]
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
-from uuid import uuid4
 
 from .state import FittedState
 
@@ -246,34 +243,6 @@ def _ubjson_length(content: bytes, at: int) -> tuple[int, int]:
     if not 0 <= length <= len(content):
         raise ValueError("a length is larger than the file")
     return length, end
-
-
-# --- writing ---------------------------------------------------------------------------------------
-
-
-def write(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file whole, or leave what is there: it is written beside, flushed, and renamed.
-
-    Raises
-    ------
-    OSError
-        With the path, if it cannot be written.
-    """
-    target = Path(os.path.realpath(path))  # a link stays one
-    if target.exists() and not target.is_file():
-        raise OSError(f"{path} must be a file to be written, it is something else")
-    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666
-    unfinished = target.with_name(f".{target.name[:40]}.{uuid4().hex}")
-    try:
-        with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, target)
-    except BaseException:
-        with suppress(OSError):
-            os.remove(unfinished)
-        raise
 
 
 @contextmanager

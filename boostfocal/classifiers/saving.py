@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..posterior import Loss
+from ..writing import write
 from . import files
 from .labels import as_labels
 from .state import FittedState, check_labels_can_be_saved, untrained
@@ -85,7 +86,7 @@ class Saved(metaclass=ABCMeta):  # ABC as a base would change the objects' layou
             If the file cannot be written.
         """
         self._check_fitted()
-        files.write(path, files.with_digest(self._content(os.fspath(path))))
+        write(path, files.with_digest(self._content(os.fspath(path))))
 
     @all_or_nothing
     def load_model(self, path: str | os.PathLike[str]) -> Self:

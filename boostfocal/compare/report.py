@@ -5,7 +5,6 @@ import platform
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import joblib
@@ -20,7 +19,7 @@ from . import charts
 from .judged import SELECTION_METRICS, Metric
 from .run import Options, Result
 from .summary import Difference, Summary, as_json
-from .table import DataError, Table
+from .table import Table
 
 
 def environment() -> dict[str, str]:
@@ -34,46 +33,55 @@ def environment() -> dict[str, str]:
     return found
 
 
-def terminal_tables(summary: Summary, options: Options) -> list[TerminalTable]:
-    """The means, and the differences in the metric that was judged by and the other selector; 80 columns."""
-    means = TerminalTable(
-        title=f"Means over {summary.n_splits} splits",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    means.add_column("", no_wrap=True)
-    for metric in summary.metrics:
-        means.add_column(_heading(metric), justify="right", no_wrap=True)
-    means.add_column("fit, s", justify="right", no_wrap=True)
+def terminal_tables(summary: Summary, options: Options, width: int = 80) -> list[TerminalTable]:
+    """The means, and the differences in the metric that was judged by and the other one; as many columns as fit."""
+    judged = SELECTION_METRICS[options.select]
     best = _best(summary)
+    means: list[tuple[str, list[str]]] = []
     for engine in summary.engines:
-        means.add_row(f"[bold]{engine}[/]")
+        means.append((engine, []))
         for row in (row for row in summary.rows if row.engine == engine):
             cells = [
                 _bold(row.metrics[s.key], when=best[engine, s.key] == row.metrics[s.key])
                 for s in summary.metrics
             ]  # fmt: skip
-            means.add_row(f" {row.contender}", *cells, f"{row.fit_seconds:.2f}")
-
-    paired = TerminalTable(
-        title="Paired differences ± corrected 95 % interval",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    paired.add_column("", no_wrap=True)
-    judged = [SELECTION_METRICS[options.select], *(s for key, s in SELECTION_METRICS.items() if key != options.select)]
-    for metric in judged:
-        paired.add_column(_heading(metric), justify="right", no_wrap=True)
+            means.append((f" {row.contender}", [*cells, f"{row.fit_seconds:.2f}"]))
+    headings = [*map(_heading, summary.metrics), "fit, s"]
+    kept = [metric.key for metric in summary.metrics].index(judged.key)
+    pair = [judged, *(s for key, s in SELECTION_METRICS.items() if key != options.select)]
+    paired: list[tuple[str, list[str]]] = []
     for engine in summary.engines:
-        paired.add_row(f"[bold]{engine}[/]")
-        for d in (d for d in summary.differences if (d.engine, d.metric) == (engine, judged[0].key)):
-            cells = [span(summary.difference(engine, d.contender, d.reference, metric.key)) for metric in judged]
-            paired.add_row(f" {d.contender} − {d.reference}", *cells)
-    return [means, paired]
+        paired.append((engine, []))
+        for d in (d for d in summary.differences if (d.engine, d.metric) == (engine, judged.key)):
+            cells = [span(summary.difference(engine, d.contender, d.reference, metric.key)) for metric in pair]
+            paired.append((f" {d.contender} − {d.reference}", cells))
+    return [
+        _table(f"Means over {summary.n_splits} splits", headings, means, kept, width),
+        _table("Paired differences ± corrected 95 % interval", list(map(_heading, pair)), paired, 0, width),
+    ]
+
+
+def _table(title: str, headings: list[str], rows: list[tuple[str, list[str]]], kept: int, width: int) -> TerminalTable:
+    """Rows under headings, a row without cells being one itself; without the last columns but `kept` if need be."""
+    sizes = [
+        max(len(text) for text in (headings[i], *(_plain(cells[i]) for _, cells in rows if cells)))
+        for i in range(len(headings))
+    ]
+    labels = max(len(label) for label, _ in rows)
+    shown = list(range(len(headings)))
+    while len(shown) > 1 and labels + sum(1 + sizes[i] for i in shown) > width:
+        shown.remove(next(i for i in reversed(shown) if i != kept))
+    table = TerminalTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=labels + 1 + sizes[shown[0]] <= width, overflow="fold")
+    for i in shown:
+        table.add_column(headings[i], justify="right", no_wrap=True, min_width=sizes[i])
+    for label, cells in rows:
+        table.add_row(*([label, *(cells[i] for i in shown)] if cells else [f"[bold]{label}[/]"]))
+    return table
+
+
+def _plain(cell: str) -> str:
+    return cell.removeprefix("[bold]").removesuffix("[/]")
 
 
 def _heading(metric: Metric) -> str:
@@ -140,25 +148,6 @@ def describe(table: Table) -> dict[str, Any]:
         "features": int(table.features.shape[1]),
         "categorical": len(table.categorical),
     }
-
-
-def check_writable(path: Path) -> None:
-    """Refuse a file that cannot be written before hours are spent on what goes into it."""
-    if path.is_dir():
-        raise DataError(f"output must be a file that can be written, got the folder {str(path)!r}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_name(path.name + ".part").touch()
-        path.with_name(path.name + ".part").unlink()
-    except OSError as error:
-        raise DataError(f"output must be a file that can be written, got {str(path)!r}: {error}") from error
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all: an earlier one stays until the new one is complete."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 def _settings(results: list[Result]) -> list[dict[str, Any]]:
