@@ -103,6 +103,12 @@ def daily_alerts(score: ArrayLike, day: ArrayLike, budget: int, *, card: ArrayLi
     TypeError, ValueError
         For scores that are not numbers, a budget below 1, shapes that differ, days and cards that are missing,
         and days that have a fraction or, as text, a time of day.
+
+    Examples
+    --------
+    >>> from boostfocal import daily_alerts
+    >>> daily_alerts([0.9, 0.4, 0.1, 0.8], day=[1, 1, 2, 2], budget=1)
+    array([ True, False, False,  True])
     """
     scores = validation.column("score", score).astype(np.float64, copy=False)
     validation.check_not_nan("score", scores)

@@ -73,6 +73,20 @@ class FocalLoss(FocalLossBase):
     ------
     TypeError, ValueError
         For a parameter that is not a number or outside its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from boostfocal import FocalLoss
+    >>> loss = FocalLoss(gamma=2.0, alpha=0.25)
+    >>> y, margin = np.array([0, 0, 1]), np.array([-2.0, 0.5, 0.5])
+    >>> gradient, hessian = loss.gradient_hessian(y, margin)
+    >>> [f"{value:.4f}" for value in gradient]
+    ['0.0037', '0.3946', '-0.0345']
+    >>> loss.predict_proba(margin).round(3)
+    array([0.013, 0.92 , 0.92 ])
+    >>> round(loss.optimal_margin([0] * 99 + [1]), 3)
+    -2.107
     """
 
     _KERNELS = "elementwise"

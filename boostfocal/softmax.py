@@ -63,6 +63,15 @@ class SoftmaxFocalLoss(FocalLossBase):
     ------
     TypeError, ValueError
         For a parameter that is not a number or outside its range.
+
+    Examples
+    --------
+    >>> from boostfocal import SoftmaxFocalLoss
+    >>> loss = SoftmaxFocalLoss(n_classes=3, gamma=2.0)
+    >>> loss.predict_proba([0.0, 1.0, 2.0]).round(3)
+    array([0.029, 0.088, 0.884])
+    >>> loss.optimal_margin([0, 0, 0, 1, 1, 2]).round(3)
+    array([ 0.293,  0.087, -0.38 ])
     """
 
     _KERNELS = "softmax"

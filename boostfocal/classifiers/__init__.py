@@ -26,6 +26,19 @@ def load(path: str | os.PathLike[str]) -> Any:
     FileNotFoundError
     ModelFileError
         A ValueError, for a file that is damaged, or of another program. Nothing in a file is executed.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from boostfocal import FocalXGBClassifier, load
+    >>> X = np.random.default_rng(0).normal(size=(500, 2))
+    >>> model = FocalXGBClassifier(n_estimators=5).fit(X, X[:, 0] > 1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model.save_model(os.path.join(folder, "model.ubj"))
+    ...     loaded = load(os.path.join(folder, "model.ubj"))
+    >>> bool((loaded.predict_proba(X) == model.predict_proba(X)).all())
+    True
     """
     with open(path, "rb") as file:
         start = file.read(5)

@@ -117,7 +117,14 @@ class FocalMetric(MeanMetric):
 
 @dataclass(frozen=True)
 class LogLoss(MeanMetric):
-    """Log loss of the true probability, ``loss.predict_proba(margin)``; soft labels allowed."""
+    """Log loss of the true probability, ``loss.predict_proba(margin)``; soft labels allowed.
+
+    Examples
+    --------
+    >>> from boostfocal import FocalLoss, LogLoss
+    >>> round(LogLoss(FocalLoss(2.0)).score([0, 1, 1], [-1.0, 0.5, 2.0]), 4)
+    0.1012
+    """
 
     loss: Loss
 
@@ -134,6 +141,12 @@ class Brier(MeanMetric):
     """Mean squared error of the true probability, ``loss.predict_proba(margin)``; soft labels allowed.
 
     Of several classes, the sum over all of them (Brier 1950): between 0 and 2.
+
+    Examples
+    --------
+    >>> from boostfocal import Brier, FocalLoss
+    >>> round(Brier(FocalLoss(2.0)).score([0, 1, 1], [-1.0, 0.5, 2.0]), 4)
+    0.0158
     """
 
     loss: Loss
@@ -152,6 +165,13 @@ class MacroAveragePrecision(Metric):
 
     Each class is ranked against the rest. Classes without a row are left out of the mean, since they have
     no precision: compare values of one data set only.
+
+    Examples
+    --------
+    >>> from boostfocal import MacroAveragePrecision, SoftmaxFocalLoss
+    >>> metric = MacroAveragePrecision(SoftmaxFocalLoss(3))
+    >>> metric.score([0, 1, 2], [[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.5]])
+    1.0
     """
 
     loss: Loss

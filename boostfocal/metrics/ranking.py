@@ -35,7 +35,14 @@ class RankingMetric(Metric):
 
 @dataclass(frozen=True)
 class AveragePrecision(RankingMetric):
-    """Average precision: the mean of precision over the positives, in order of score (no interpolation)."""
+    """Average precision: the mean of precision over the positives, in order of score (no interpolation).
+
+    Examples
+    --------
+    >>> from boostfocal import AveragePrecision
+    >>> AveragePrecision().score([0, 1, 0, 1], [0.1, 0.4, 0.6, 0.9])
+    0.8333333333333333
+    """
 
     @property
     def name(self) -> str:
@@ -52,6 +59,12 @@ class PrecisionAtK(RankingMetric):
 
     Rows that tie for the last places share them, so the value does not depend on their order. With
     weights: the weight of the positives among those k rows over the weight of the k rows.
+
+    Examples
+    --------
+    >>> from boostfocal import PrecisionAtK
+    >>> PrecisionAtK(2).score([0, 1, 0, 1], [0.1, 0.4, 0.6, 0.9])
+    0.5
     """
 
     k: int
@@ -75,7 +88,14 @@ class PrecisionAtK(RankingMetric):
 
 @dataclass(frozen=True)
 class RecallAtPrecision(RankingMetric):
-    """Highest recall at a threshold whose precision is at least `precision`; 0 if there is none."""
+    """Highest recall at a threshold whose precision is at least `precision`; 0 if there is none.
+
+    Examples
+    --------
+    >>> from boostfocal import RecallAtPrecision
+    >>> RecallAtPrecision(0.9).score([0, 1, 0, 1], [0.1, 0.4, 0.6, 0.9])
+    0.5
+    """
 
     precision: float
 
@@ -112,6 +132,13 @@ class CardPrecision(RankingMetric):
     card, day : array_like of shape (n,)
         The card (or customer) and the day of each row of the data set that is scored, none missing. Dates
         with a time of day are cut to days. The metric is for that one data set; another length is refused.
+
+    Examples
+    --------
+    >>> from boostfocal import CardPrecision
+    >>> metric = CardPrecision(1, card=["a", "b", "a", "b"], day=[1, 1, 2, 2])
+    >>> metric.score([1, 0, 0, 0], [0.9, 0.2, 0.1, 0.8])
+    0.5
     """
 
     k: int
