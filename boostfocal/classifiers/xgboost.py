@@ -307,8 +307,9 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
     def _adopt_trained(self, booster: xgb.Booster, state: FittedState) -> Self:
         """Adopt a booster of our own that was trained elsewhere."""
         noted = sum(count for count, _ in state.extras["training"] or [])
-        if state.extras["training"] is not None and booster.num_boosted_rounds() > noted:
-            booster.set_attr(**dict.fromkeys(BEST))  # it was continued natively, and they are of the training before
+        if state.extras["training"] is not None and booster.num_boosted_rounds() > noted:  # it was continued natively
+            booster.set_attr(**dict.fromkeys(BEST))  # which are of the training before
+            state = replace(state, extras={**state.extras, "training": None})
         self._set_trained_parameters(state)
         booster.set_attr(scikit_learn=None)
         self._Booster = booster  # which the parent reads

@@ -50,7 +50,7 @@ def train(
     callbacks = list(model.callbacks or [])
     if model.early_stopping_rounds is not None:
         callbacks.append(evaluation.early_stopping(model.early_stopping_rounds))
-    ours = Callbacks(evaluation, noted(state), callbacks)
+    ours = Callbacks(evaluation, state, callbacks)
     with xgb.config_context(verbosity=model.verbosity or xgb.get_config()["verbosity"]):
         train, evals = _matrices(model, X, codes, sample_weight, state, options)
         on_device = str(model.device).startswith(("cuda", "gpu")) and devices.compute()
@@ -223,23 +223,28 @@ class Callbacks(xgb.callback.TrainingCallback):  # type: ignore[misc]
     Parameters
     ----------
     evaluation : Evaluation
-    note : (str, str) or None
-        Name and text of an attribute that the booster has from the first round on, so that checkpoints have it.
+    state : FittedState
+        What the booster's note says from the first round on, so that checkpoints have it.
     others : sequence of callbacks
     """
 
-    def __init__(self, evaluation: Evaluation, note: tuple[str, str] | None, others: Sequence[Any]) -> None:
+    def __init__(self, evaluation: Evaluation, state: FittedState, others: Sequence[Any]) -> None:
         super().__init__()
-        self._evaluation, self._note, self._others = evaluation, note, others
+        self._evaluation, self._state, self._others = evaluation, state, others
+        self._before: Runs = state.extras["training"]
         self.runs: Runs = []
-        """What each round was trained with."""
+        """What each round of this training was trained with."""
 
     def before_training(self, model: Any) -> Any:
-        if self._note is not None:
-            model.set_attr(**dict([self._note]))
+        self._write_note(model)
         for callback in self._others:
             model = callback.before_training(model)
         return model
+
+    def _write_note(self, model: Any) -> None:
+        state = replace(self._state, extras={**self._state.extras, "training": [*self._before, *self.runs]})
+        if (note := noted(state)) is not None:
+            model.set_attr(**dict([note]))
 
     def after_training(self, model: Any) -> Any:
         for callback in self._others:
@@ -253,6 +258,8 @@ class Callbacks(xgb.callback.TrainingCallback):  # type: ignore[misc]
         # only callbacks change a parameter between rounds, and reading them takes a while
         current = training_parameters(model) if self._others or not self.runs else self.runs[-1][1]
         self.runs = with_round(self.runs, current)
+        if self._others:  # of which one may save the booster
+            self._write_note(model)
         self._evaluation.correct(evals_log)
         return any(callback.after_iteration(model, epoch, evals_log) for callback in self._others)
 
