@@ -40,10 +40,13 @@ def as_device(name: str, array: Any) -> Any:
     TypeError
         For arrays with a mask.
     """
-    from numba import config, cuda
-
+    missing = f"{name} is on a CUDA device, which needs numba-cuda: pip install 'boostfocal[cuda]'"
+    try:
+        from numba import config, cuda
+    except ImportError as error:
+        raise ImportError(missing) from error
     if not config.ENABLE_CUDASIM and find_spec("numba_cuda") is None:
-        raise ImportError(f"{name} is on a CUDA device, which needs numba-cuda: pip install 'boostfocal[cuda]'")
+        raise ImportError(missing)
     try:
         return array if hasattr(array, "__cuda_ndarray__") else cuda.as_cuda_array(array)
     except NotImplementedError as error:

@@ -1,6 +1,7 @@
 """Shared settings: property tests draw the same examples in every run and write nothing to disk."""
 
 import os
+import sys
 from pathlib import Path
 
 # Kernels that the tests compile are kept for the next run, beside what pytest keeps. (Their key holds their text.)
@@ -19,6 +20,18 @@ from boostfocal.kernels import threads
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--without-compiler", action="store_true", help="Run kernels on NumPy, as where llvmlite is missing."
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--without-compiler"):
+        sys.modules["llvmlite"] = None  # type: ignore[assignment]  # Python's way to say that it cannot be imported
+        config.addinivalue_line("filterwarnings", "ignore:boostfocal computes on NumPy:RuntimeWarning")
 
 
 @pytest.fixture(params=[1, 4], ids=["one thread", "four threads"])

@@ -179,7 +179,9 @@ def test_threads_and_copies_give_the_result_of_one_thread(order: Any, dtype: typ
 
 
 @pytest.mark.parametrize(("order", "dtype"), [("C", np.float32), ("F", np.float64)], ids=["XGBoost", "LightGBM"])
-def test_memory_is_the_two_results_and_small_buffers(order: Any, dtype: type, n_threads: int) -> None:
+def test_memory_is_the_two_results_and_small_buffers(
+    order: Any, dtype: type, n_threads: int, request: pytest.FixtureRequest
+) -> None:
     labels, margins, _ = rows(200_000, 10)
     labels, margins = labels.astype(np.float32), np.array(margins, dtype, order=order)
     loss = SoftmaxFocalLoss(10)
@@ -190,7 +192,8 @@ def test_memory_is_the_two_results_and_small_buffers(order: Any, dtype: type, n_
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < gradient.nbytes + hessian.nbytes + 1_000_000
+    on_numpy = request.config.getoption("--without-compiler")
+    assert peak < gradient.nbytes + hessian.nbytes + (4_000_000 if on_numpy else 1_000_000)
 
 
 @every_gamma_as_the_engines

@@ -10,18 +10,17 @@ from ..batch import Batch
 from . import threads
 from .arrays import Array, copy_to, is_plain, order
 from .cache import Kernel
+from .elementwise_loops import BLOCK
 from .formulas import RowParameters
 from .threads import INVALID, NEXT
 
-PIECE = 16384  # rows that a thread takes at once, some 20 microseconds
 CHUNK = 65536  # rows that are copied to a buffer at once: it stays in the second-level cache
-BLOCK = 1024  # margins that the kernel makes float32 at once, in the first-level cache
 
 
 @lru_cache(maxsize=512)  # a sweep over gammas must not load twice
 def _kernel(formula: str, gammas: tuple[float, float] | None, weighted: bool, wide: bool = False) -> Kernel:
-    floats, margins = "float32[::1]", "float64[::1]" if wide else "float32[::1]"
-    signature = ("int64[::1]", floats, floats, margins, floats, *["float32"] * 5, floats, floats)
+    floats, margins = "float32[:]", "float64[:]" if wide else "float32[:]"
+    signature = ("int64[:]", floats, floats, margins, floats, *["float32"] * 5, floats, floats)
     return Kernel("elementwise_loops", (formula, gammas, weighted, wide), signature)
 
 

@@ -1,82 +1,55 @@
-"""The loop over rows that `elementwise` runs."""
+"""The loop over rows that `elementwise` runs; the simpler of the two kernels, to be read first.
 
+It is written with what a target gives: `simd.Simd` makes LLVM's code of it, `ufuncs.Ufuncs` computes with NumPy.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from . import simd
-from .claims import claim, complete
-from .elementwise import BLOCK, PIECE
-from .simd import ONE, bits, compiled, join, nonfinite
+PIECE = 16384  # rows that a thread takes at once, some 20 microseconds
+BLOCK = 1024  # margins that the kernel makes float32 at once, in the first-level cache
 
 
-def build(formula: str, gammas: tuple[float, float] | None, weighted: bool, wide: bool) -> Any:
-    """Compile the loop over rows; with `gammas`, which must be multiples of one half, as constants.
+def build(formula: str, gammas: tuple[float, float] | None, weighted: bool, wide: bool) -> Callable[..., None]:
+    """The loop for a formula of `formulas`; with `gammas` as constants, which must be multiples of one half below 8.
 
     Every thread that calls it takes pieces of the rows until none is left. It tells if it met a value to refuse: it
     gathers the sign bits of y, 1 - y and the weight, and those of results that are not finite. `wide` takes
     float64 margins, and makes them float32 a block at a time: converted in the loop itself, they would halve
     its lanes. The loss has no Hessian: `second` is not used.
     """
-    row = simd.bound_formulas(halves=gammas is not None)[formula]
-    constant, valued = gammas is not None, formula == "focal_loss"
-    constant0, constant1 = (np.float32(gamma) for gamma in gammas or (0, 0))
+    valued = formula == "focal_loss"
 
-    @compiled
-    def block(y, z, w, alpha0, alpha1, gamma0, gamma1, inverse_max_step, first, second):
-        if constant:
-            gamma0, gamma1 = constant0, constant1
-        signs = np.int32(0)
-        for i in range(z.size):
-            if valued:
-                one = other = row(y[i], z[i], alpha0, alpha1, gamma0, gamma1)
-            else:
-                one, other = row(y[i], z[i], alpha0, alpha1, gamma0, gamma1, inverse_max_step)
-            if weighted:
-                one *= w[i]
-                other *= w[i]
-                signs = join(signs, bits(w[i]))
-            first[i] = one
-            if not valued:
-                second[i] = other
-            signs = join(signs, join(nonfinite(one), join(bits(y[i]), bits(ONE - y[i]))))
-        return signs < 0
-
-    at_once = BLOCK if wide else PIECE
-
-    @compiled
-    def pieces(progress, buffer, y, z, w, alpha0, alpha1, gamma0, gamma1, inverse_max_step, first, second):
-        begin = claim(progress, PIECE)
-        while begin < z.size:
-            end = min(begin + PIECE, z.size)
-            has_invalid = False
-            for start in range(begin, end, at_once):
-                part = slice(start, min(start + at_once, end))
+    def kernel(
+        t: Any, progress: Any, narrow: Any, y: Any, z: Any, w: Any,
+        alpha0: Any, alpha1: Any, gamma0: Any, gamma1: Any, inverse_max_step: Any, first: Any, second: Any,
+    ) -> None:  # fmt: skip
+        row = t.formulas[formula]
+        gamma = (gamma0, gamma1) if gammas is None else tuple(map(np.float32, gammas))
+        for start, stop, signs in t.claimed(progress, z.size, PIECE):
+            for begin, end in t.parts(start, stop, BLOCK if wide else PIECE):
+                labels, margins = y[begin:end], z[begin:end]
                 if wide:
-                    narrow(z[part], buffer)
-                    margins = buffer[: part.stop - start]
-                else:
-                    margins = z[part]
-                has_invalid |= block(
-                    y[part],
-                    margins,
-                    w[part],
-                    alpha0,
-                    alpha1,
-                    gamma0,
-                    gamma1,
-                    inverse_max_step,
-                    first[part],
-                    second[part],
-                )
-            complete(progress, end - begin, has_invalid)
-            begin = claim(progress, PIECE)
+                    for i in t.lanes(end - begin):
+                        narrow[i] = margins[i]  # beyond float32 infinite, which is their limit
+                    margins = narrow
+                ones, others = first[begin:end], second[begin:end]
+                for i in t.lanes(end - begin):
+                    if valued:
+                        one = row(labels[i], margins[i], alpha0, alpha1, *gamma)
+                    else:
+                        one, other = row(labels[i], margins[i], alpha0, alpha1, *gamma, inverse_max_step)
+                    if weighted:
+                        weight = w[begin:end][i]
+                        one = one * weight
+                        signs.add(t.bits(weight))
+                    ones[i] = one
+                    if not valued:
+                        others[i] = other * weight if weighted else other
+                    signs.add(t.nonfinite(one))
+                    signs.add(t.bits(labels[i]))
+                    signs.add(t.bits(1.0 - labels[i]))
 
-    return pieces
-
-
-@compiled
-def narrow(z, buffer):
-    """The margins as the formulas take them; beyond float32 they become infinite, which is their limit."""
-    for i in range(z.size):
-        buffer[i] = z[i]
+    return kernel

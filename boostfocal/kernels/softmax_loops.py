@@ -1,317 +1,252 @@
-"""The loops over rows and classes that `softmax` runs."""
+"""The loops over rows and classes that `softmax` runs. Read `elementwise_loops` first: this is written alike.
 
-from typing import Any
+Of a block of rows two buffers hold numbers, one for each row of the block:
+
+    row[field]         weight, label and largest class of the rows, and what follows from all margins: see `Fields`
+    classes[k, field]  what there is of each class k: SHIFT, E, ...
+
+A field whose numbers are done with is used again, under another name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import simd
-from .claims import claim, complete
-from .simd import (
-    LARGEST,
-    ONE,
-    TILE,
-    TINY,
-    ZERO,
-    bits,
-    compiled,
-    exp,
-    inlined,
-    join,
-    log_total,
-    maximum,
-    minimum,
-    nonfinite,
-    turn_tile,
-    where,
-)
-from .softmax import BLOCK, CLASS_FIELDS, ROW_FIELDS
+SHIFT, E, CURVATURE, ETA, EXCESS = range(5)  # of a class: margin less the largest, its exponential, ...
+GRADIENT, HESSIAN = SHIFT, CURVATURE
+CLASS_FIELDS = 5
 
-QUARTER = np.float32(LARGEST / 4)
-
-# fields of the rows' buffer, and of a class's
-(
-    WEIGHT,
-    LABEL,
-    TOP,
-    OTHERS,
-    THIRDS,
-    INVERSE,
-    LOG_TOTAL,
-    OWN_SHIFT,
-    OWN_E,
-    OWN_ALPHA,
-    PSI,
-    CURVATURE,
-    RATIO,
-    PER_OTHERS,
-) = (BLOCK * i for i in range(ROW_FIELDS))
-TOP_ALPHA, PSI_OVER_Q_TOP, EXCESS_TOP, TOTAL, EXCESS_SUM = (
-    CURVATURE,
-    OWN_SHIFT,
-    OWN_E,
-    OWN_ALPHA,
-    THIRDS,
-)  # when those are done with
-SHIFT, E, CLASS_CURVATURE, ETA, EXCESS = (BLOCK * i for i in range(CLASS_FIELDS))
-GRADIENT, HESSIAN = SHIFT, CLASS_CURVATURE  # likewise
+QUARTER = float(np.finfo(np.float32).max / 4)  # margins are cut here, so that the difference of two is finite
 
 
-@inlined
-def clamp(z):
-    """A quarter of float32's range, so that the difference of two margins is finite; keeps NaN."""
-    return minimum(maximum(z, -QUARTER), QUARTER)
+class Fields(NamedTuple):
+    """Of the rows of a block."""
+
+    weight: Any
+    label: Any
+    top: Any  # the class of the largest margin
+    others: Any  # sum of the exponentials of the other classes
+    thirds: Any  # and without that of the label
+    inverse: Any  # of the sum of all
+    log_total: Any
+    own_shift: Any  # of the label's class
+    own_e: Any
+    own_alpha: Any
+    psi: Any
+    curvature: Any
+    ratio: Any
+    per_others: Any
+
+    @property
+    def loss(self) -> Any:
+        return self.curvature
+
+    @property
+    def top_alpha(self) -> Any:
+        return self.curvature
+
+    @property
+    def psi_over_q_top(self) -> Any:
+        return self.own_shift
+
+    @property
+    def excess_top(self) -> Any:
+        return self.own_e
+
+    @property
+    def total(self) -> Any:
+        return self.own_alpha
+
+    @property
+    def excess_sum(self) -> Any:
+        return self.thirds
 
 
-@inlined
-def index(number):
-    """Of a class: unsigned, so that Numba does not make a negative one count from the end."""
-    return np.uint32(number)
+ROW_FIELDS = len(Fields._fields)
 
 
-@compiled
-def move(source, to):
-    for i in range(source.size):
+def build(formula: str, constant_gamma: float | None, weighted: bool) -> Callable[..., None]:
+    """The loops for a formula of `formulas`; with `constant_gamma`, a multiple of one half below 8, as a constant.
+
+    As in `elementwise_loops`, every thread takes pieces until none is left, and tells if it met a value to refuse.
+    """
+    valued, expected = formula == "focal_loss", formula == "gradient_expected"
+
+    def kernel(
+        t: Any, progress: Any, step: Any, margins: Any, peak: Any, classes: Any, row: Any,
+        y: Any, z: Any, z_start: Any, w: Any, alphas: Any, gamma: Any, inverse_max_step: Any,
+        first: Any, second: Any, out_start: Any,
+    ) -> None:  # fmt: skip
+        gamma = gamma if constant_gamma is None else np.float32(constant_gamma)
+        fields = Fields(*(row[field] for field in range(ROW_FIELDS)))
+        for start, stop, signs in t.claimed(progress, y.size, step):
+            for begin, end in t.parts(start, stop, margins.shape[1]):
+                count = end - begin
+                t.fetch(z, z_start + begin, count, margins)
+                _copy(t, y[begin:end], fields.label)
+                if weighted:
+                    _copy(t, w[begin:end], fields.weight)
+                _shift(t, margins, peak, classes, fields, signs)
+                _sum(t, classes, fields, expected)
+                _own_class(t, classes, fields, alphas, gamma, valued, signs)
+                if expected:
+                    _expected(t, classes, fields, alphas, gamma, inverse_max_step, signs)
+                elif not valued:
+                    _exact(t, classes, fields, signs)
+                if valued:
+                    _copy(t, fields.loss[0:count], first[out_start + begin : out_start + end])
+                else:
+                    t.store(classes, GRADIENT, first, out_start + begin, count)
+                    t.store(classes, HESSIAN, second, out_start + begin, count)
+
+    return kernel
+
+
+def _copy(t: Any, source: Any, to: Any) -> None:
+    for i in t.lanes(source.size):
         to[i] = source[i]
 
 
-@compiled
-def turn(source, to):
-    """to[j, i] = source[i, j], each with its second axis contiguous: in tiles, the last of which overlap."""
-    n, m = source.shape
-    if min(n, m) < TILE:
-        for i in range(n):
-            for j in range(m):
-                to[j, i] = source[i, j]
-    elif n < m:
-        for i in range(0, n, TILE):
-            first = min(i, n - TILE)
-            for j in range(0, m - TILE, TILE):
-                turn_tile(source, first, j, to)
-            turn_tile(source, first, m - TILE, to)
-    else:
-        for j in range(0, m, TILE):
-            first = min(j, m - TILE)
-            for i in range(0, n - TILE, TILE):
-                turn_tile(source, i, first, to)
-            turn_tile(source, n - TILE, first, to)
-
-
-@compiled
-def fetch_rows(z, start, stop, margins):
-    turn(z[start:stop], margins[:, : stop - start])
-
-
-@compiled
-def fetch_columns(z, start, stop, margins):
-    for k in range(margins.shape[0]):
-        move(z[start:stop, k], margins[k])
-
-
-@compiled
-def store_rows(classes, field, out, start, stop):
-    turn(classes[:, field : field + stop - start], out[start:stop])
-
-
-@compiled
-def store_columns(classes, field, out, start, stop):
-    for k in range(classes.shape[0]):
-        move(classes[k, field : field + stop - start], out[start:stop, k])
-
-
-@compiled
-def load(margins, peak, classes, row):
-    """Each row's largest margin, and the distances from it; the sign bit of the result is set for a NaN."""
-    signs = np.int32(0)
-    for i in range(BLOCK):
+def _shift(t: Any, margins: Any, peak: Any, classes: Any, fields: Fields, signs: Any) -> None:
+    """Each row's largest margin, and the distances from it; a NaN is to be refused."""
+    n_classes, n = margins.shape
+    for i in t.lanes(n):
         peak[i] = -QUARTER
-        row[TOP + i] = ZERO
-    for k in range(classes.shape[0]):
-        column, number = margins[k], np.float32(k)
-        for i in range(BLOCK):
-            margin, highest, top = clamp(column[i]), peak[i], row[TOP + i]
+        fields.top[i] = 0.0
+    for k in t.loop(n_classes):
+        column, number = margins[k], t.number(k)
+        for i in t.lanes(n):
+            margin, highest = t.minimum(t.maximum(column[i], -QUARTER), QUARTER), peak[i]
             higher = margin > highest
             column[i] = margin
-            peak[i] = where(higher, margin, highest)
-            row[TOP + i] = where(higher, number, top)
-            signs = join(signs, nonfinite(np.float32(margin)))
-    for k in range(classes.shape[0]):
-        column, c = margins[k], classes[k]
-        for i in range(BLOCK):
-            c[SHIFT + i] = column[i] - peak[i]
-    return signs
+            peak[i] = t.where(higher, margin, highest)
+            fields.top[i] = t.where(higher, number, fields.top[i])
+            signs.add(t.nonfinite(margin))
+    for k in t.loop(n_classes):
+        column, shift = margins[k], classes[k, SHIFT]
+        for i in t.lanes(n):
+            shift[i] = column[i] - peak[i]
 
 
-def build(formula: str, gamma: float | None, layout: str) -> Any:
-    """Compile the loops for margins of a layout; with `gamma`, which must be one of COMPILED, as a constant.
+def _sum(t: Any, classes: Any, fields: Fields, expected: bool) -> None:
+    """Exponentials, and their sums."""
+    n_classes, _, n = classes.shape
+    for i in t.lanes(n):
+        fields.others[i] = 0.0
+        fields.thirds[i] = 0.0
+    for k in t.loop(n_classes):
+        shift, exponential, number = classes[k, SHIFT], classes[k, E], t.number(k)
+        for i in t.lanes(n):
+            e = t.exp(shift[i])
+            exponential[i] = e
+            other = t.where(fields.top[i] == number, 0.0, e)
+            fields.others[i] = fields.others[i] + other
+            if not expected:
+                fields.thirds[i] = fields.thirds[i] + t.where(fields.label[i] == number, 0.0, other)
+    for i in t.lanes(n):
+        others = fields.others[i]
+        fields.inverse[i] = 1.0 / (1.0 + others)
+        fields.per_others[i] = 1.0 / t.maximum(others, t.TINY)
+        fields.log_total[i] = t.log_total(others)
 
-    As in `elementwise`, they return True if they met a value to refuse.
-    """
-    bound = simd.bound_formulas(halves=gamma is not None)
-    against_rest, derivatives, loss = bound["against_rest"], bound["derivatives"], bound["loss"]
-    other_derivatives, expected_hessian = bound["other_derivatives"], bound["expected_hessian"]
-    posterior_terms, posterior = bound["posterior_terms"], bound["posterior"]
-    constant = gamma is not None
-    gamma_constant = np.float32(gamma or 0)
-    fetch, store = (fetch_columns, store_columns) if layout == "F" else (fetch_rows, store_rows)
-    valued, expected = formula == "focal_loss", formula == "gradient_expected"
 
-    @compiled
-    def block(classes, row, alphas, gamma, inverse_max_step):
-        if constant:
-            gamma = gamma_constant
-        n_classes = alphas.size
-        beyond = np.float32(n_classes)
-        signs = np.int32(0)
-
-        # exponentials and their sums
-        for i in range(BLOCK):
-            row[OTHERS + i] = ZERO
-            row[THIRDS + i] = ZERO
-        for k in range(n_classes):
-            c, number = classes[k], np.float32(k)
-            for i in range(BLOCK):
-                e = exp(c[SHIFT + i])
-                c[E + i] = e
-                other = where(row[TOP + i] == number, ZERO, e)
-                row[OTHERS + i] += other
-                if not expected:
-                    row[THIRDS + i] += where(row[LABEL + i] == number, ZERO, other)
-        for i in range(BLOCK):
-            row[INVERSE + i] = ONE / (ONE + row[OTHERS + i])
-            row[PER_OTHERS + i] = ONE / maximum(row[OTHERS + i], TINY)
-            row[LOG_TOTAL + i] = log_total(row[OTHERS + i])
-
-        # the true class
-        for i in range(BLOCK):
-            label = row[LABEL + i]
-            k = index(label) if label >= ZERO and label < beyond else index(ZERO)
-            signs = join(signs, np.int32(0) if label == np.float32(k) else np.int32(-1))
-            row[OWN_SHIFT + i] = classes[k, SHIFT + i]
-            row[OWN_E + i] = classes[k, E + i]
-            row[OWN_ALPHA + i] = alphas[k]
-        for i in range(BLOCK):
-            signs = join(signs, bits(row[WEIGHT + i]))
-            p, q, log_p, log_q = against_rest(
-                row[OWN_SHIFT + i], row[OWN_E + i], row[LABEL + i] == row[TOP + i],
-                row[OTHERS + i], row[INVERSE + i], row[LOG_TOTAL + i],
-            )  # fmt: skip
-            if valued:
-                value = row[WEIGHT + i] * loss(q, log_p, log_q, row[OWN_ALPHA + i], gamma)
-                signs = join(signs, nonfinite(value))
-                row[CURVATURE + i] = value
-            else:
-                psi, curvature = derivatives(p, q, log_p, log_q, row[OWN_ALPHA + i], gamma)
-                row[PSI + i] = psi
-                row[CURVATURE + i] = curvature
-                row[RATIO + i] = row[INVERSE + i] / maximum(q, TINY)
+def _own_class(t: Any, classes: Any, fields: Fields, alphas: Any, gamma: Any, valued: bool, signs: Any) -> None:
+    """The loss of each row, or what the derivatives of all classes take from the row's own."""
+    against_rest, derivatives, loss = (t.formulas[name] for name in ("against_rest", "derivatives", "loss"))
+    n_classes, _, n = classes.shape
+    for i in t.lanes(n):
+        label = fields.label[i]
+        k = t.index(t.where((label >= 0.0) & (label < t.number(n_classes)), label, 0.0))
+        signs.add_unless(label == t.number(k))
+        fields.own_shift[i] = t.pick(classes, k, SHIFT, i)
+        fields.own_e[i] = t.pick(classes, k, E, i)
+        fields.own_alpha[i] = alphas[k]
+    for i in t.lanes(n):
+        signs.add(t.bits(fields.weight[i]))
+        p, q, log_p, log_q = against_rest(
+            fields.own_shift[i], fields.own_e[i], fields.label[i] == fields.top[i],
+            fields.others[i], fields.inverse[i], fields.log_total[i],
+        )  # fmt: skip
         if valued:
-            return signs
+            value = fields.weight[i] * loss(q, log_p, log_q, fields.own_alpha[i], gamma)
+            fields.loss[i] = value
+            signs.add(t.nonfinite(value))
+        else:
+            fields.psi[i], fields.curvature[i] = derivatives(p, q, log_p, log_q, fields.own_alpha[i], gamma)
+            fields.ratio[i] = fields.inverse[i] / t.maximum(q, t.TINY)
 
-        # the posterior; the gradient, and the Hessian expected under it
-        if expected:
-            for i in range(BLOCK):
-                row[TOP_ALPHA + i] = alphas[index(row[TOP + i])]
-            for i in range(BLOCK):
-                p, q, log_p, log_q = against_rest(
-                    ZERO, ONE, True, row[OTHERS + i], row[INVERSE + i], row[LOG_TOTAL + i]
-                )
-                psi, curvature = derivatives(p, q, log_p, log_q, row[TOP_ALPHA + i], gamma)
-                psi_over_q, excess = posterior_terms(q, psi, curvature, True)
-                row[PSI_OVER_Q_TOP + i] = psi_over_q
-                row[EXCESS_TOP + i] = excess * row[INVERSE + i]
-                row[TOTAL + i] = ZERO
-                row[EXCESS_SUM + i] = ZERO
-            for k in range(n_classes):
-                c, number, alpha = classes[k], np.float32(k), alphas[k]
-                for i in range(BLOCK):
-                    is_top = row[TOP + i] == number
-                    p, q, log_p, log_q = against_rest(
-                        c[SHIFT + i], c[E + i], is_top, row[OTHERS + i], row[INVERSE + i], row[LOG_TOTAL + i]
-                    )
-                    psi, curvature = derivatives(p, q, log_p, log_q, alpha, gamma)
-                    psi_over_q, excess = posterior_terms(q, psi, curvature, is_top)
-                    eta = posterior(p, psi_over_q, row[PSI_OVER_Q_TOP + i], is_top)
-                    excess = where(is_top, ZERO, eta * excess)
-                    c[CLASS_CURVATURE + i] = curvature
-                    c[ETA + i] = eta
-                    c[EXCESS + i] = excess
-                    row[TOTAL + i] += eta
-                    row[EXCESS_SUM + i] += excess
-            for i in range(BLOCK):
-                row[TOTAL + i] = row[WEIGHT + i] / row[TOTAL + i]
-                row[PSI + i] *= row[WEIGHT + i]
-            for k in range(n_classes):
-                c, number = classes[k], np.float32(k)
-                for i in range(BLOCK):
-                    is_top = row[TOP + i] == number
-                    e, others = c[E + i], row[OTHERS + i]
-                    q = where(is_top, others, ONE + (others - e)) * row[INVERSE + i]
-                    r = where(is_top, ZERO, e * row[PER_OTHERS + i])
-                    hessian = row[TOTAL + i] * expected_hessian(
-                        e * row[INVERSE + i], q, r, c[ETA + i], c[CLASS_CURVATURE + i], row[PSI_OVER_Q_TOP + i],
-                        row[EXCESS_SUM + i] - c[EXCESS + i], row[EXCESS_TOP + i],
-                    )  # fmt: skip
-                    gradient = row[PSI + i] * where(row[LABEL + i] == number, -ONE, e * row[RATIO + i])
-                    hessian = maximum(hessian, abs(gradient) * inverse_max_step)
-                    c[GRADIENT + i] = gradient
-                    c[HESSIAN + i] = hessian
-                    signs = join(signs, nonfinite(gradient + hessian))
-            return signs
 
-        # the gradient and the exact Hessian
-        for k in range(n_classes):
-            c, number = classes[k], np.float32(k)
-            for i in range(BLOCK):
-                own, psi, curvature = row[LABEL + i] == number, row[PSI + i], row[CURVATURE + i]
-                r, top = c[E + i] * row[RATIO + i], row[TOP + i]
-                # of the largest margin's class 1 - r would cancel, where another is the true one
-                cancels, thirds = (top == number) & (top != row[LABEL + i]), row[THIRDS + i] * row[RATIO + i]
-                gradient, hessian = other_derivatives(psi, curvature, r, where(cancels, thirds, ONE - r))
-                gradient = where(own, -psi, gradient) * row[WEIGHT + i]
-                hessian = where(own, curvature, hessian) * row[WEIGHT + i]
-                c[GRADIENT + i] = gradient
-                c[HESSIAN + i] = hessian
-                signs = join(signs, nonfinite(gradient + hessian))
-        return signs
+def _expected(t: Any, classes: Any, fields: Fields, alphas: Any, gamma: Any, inverse_max_step: Any, signs: Any) -> None:
+    """The gradient, and the Hessian expected under the posterior."""
+    names = "against_rest", "derivatives", "posterior_terms", "posterior", "expected_hessian"
+    against_rest, derivatives, posterior_terms, posterior, expected_hessian = (t.formulas[name] for name in names)
+    n_classes, _, n = classes.shape
+    for i in t.lanes(n):
+        fields.top_alpha[i] = alphas[t.index(fields.top[i])]
+    for i in t.lanes(n):
+        p, q, log_p, log_q = against_rest(0.0, 1.0, True, fields.others[i], fields.inverse[i], fields.log_total[i])
+        psi, curvature = derivatives(p, q, log_p, log_q, fields.top_alpha[i], gamma)
+        psi_over_q, excess = posterior_terms(q, psi, curvature, True)
+        fields.psi_over_q_top[i] = psi_over_q
+        fields.excess_top[i] = excess * fields.inverse[i]
+        fields.total[i] = 0.0
+        fields.excess_sum[i] = 0.0
+    for k in t.loop(n_classes):
+        shift, exponential, curvatures, etas, excesses = (classes[k, field] for field in range(CLASS_FIELDS))
+        number, alpha = t.number(k), alphas[k]
+        for i in t.lanes(n):
+            is_top = fields.top[i] == number
+            p, q, log_p, log_q = against_rest(
+                shift[i], exponential[i], is_top, fields.others[i], fields.inverse[i], fields.log_total[i]
+            )
+            psi, curvature = derivatives(p, q, log_p, log_q, alpha, gamma)
+            psi_over_q, excess = posterior_terms(q, psi, curvature, is_top)
+            eta = posterior(p, psi_over_q, fields.psi_over_q_top[i], is_top)
+            excess = t.where(is_top, 0.0, eta * excess)
+            curvatures[i] = curvature
+            etas[i] = eta
+            excesses[i] = excess
+            fields.total[i] = fields.total[i] + eta
+            fields.excess_sum[i] = fields.excess_sum[i] + excess
+    for i in t.lanes(n):
+        fields.total[i] = fields.weight[i] / fields.total[i]
+        fields.psi[i] = fields.psi[i] * fields.weight[i]
+    for k in t.loop(n_classes):
+        exponential, curvatures, etas, excesses = (classes[k, field] for field in (E, CURVATURE, ETA, EXCESS))
+        gradients, hessians, number = classes[k, GRADIENT], classes[k, HESSIAN], t.number(k)
+        for i in t.lanes(n):
+            is_top = fields.top[i] == number
+            e, others = exponential[i], fields.others[i]
+            q = t.where(is_top, others, 1.0 + (others - e)) * fields.inverse[i]
+            r = t.where(is_top, 0.0, e * fields.per_others[i])
+            hessian = fields.total[i] * expected_hessian(
+                e * fields.inverse[i], q, r, etas[i], curvatures[i], fields.psi_over_q_top[i],
+                fields.excess_sum[i] - excesses[i], fields.excess_top[i],
+            )  # fmt: skip
+            gradient = fields.psi[i] * t.where(fields.label[i] == number, -1.0, e * fields.ratio[i])
+            hessian = t.maximum(hessian, t.absolute(gradient) * inverse_max_step)
+            gradients[i] = gradient
+            hessians[i] = hessian
+            signs.add(t.nonfinite(gradient + hessian))
 
-    @compiled
-    def pieces(
-        progress,
-        step,
-        margins,
-        peak,
-        classes,
-        row,
-        y,
-        z,
-        z_start,
-        w,
-        alphas,
-        gamma,
-        inverse_max_step,
-        first,
-        second,
-        out_start,
-    ):
-        n = y.size
-        begin = claim(progress, step)
-        while begin < n:
-            end = min(begin + step, n)
-            signs = np.int32(0)
-            for start in range(begin, end, BLOCK):
-                stop = min(start + BLOCK, end)
-                fetch(z, z_start + start, z_start + stop, margins)
-                signs = join(signs, load(margins, peak, classes, row))
-                move(y[start:stop], row[LABEL:])
-                if w.size == n:
-                    move(w[start:stop], row[WEIGHT:])
-                signs = join(signs, block(classes, row, alphas, gamma, inverse_max_step))
-                if valued:
-                    move(row[CURVATURE : CURVATURE + stop - start], first[out_start + start :])
-                else:
-                    store(classes, GRADIENT, first, out_start + start, out_start + stop)
-                    store(classes, HESSIAN, second, out_start + start, out_start + stop)
-            complete(progress, end - begin, signs < 0)
-            begin = claim(progress, step)
 
-    return pieces
+def _exact(t: Any, classes: Any, fields: Fields, signs: Any) -> None:
+    """The gradient and the exact Hessian."""
+    other_derivatives = t.formulas["other_derivatives"]
+    n_classes, _, n = classes.shape
+    for k in t.loop(n_classes):
+        exponential, gradients, hessians, number = classes[k, E], classes[k, GRADIENT], classes[k, HESSIAN], t.number(k)
+        for i in t.lanes(n):
+            label, top, psi, curvature = fields.label[i], fields.top[i], fields.psi[i], fields.curvature[i]
+            own, r, thirds = label == number, exponential[i] * fields.ratio[i], fields.thirds[i] * fields.ratio[i]
+            # of the largest margin's class 1 - r would cancel, where another is the true one
+            cancels = (top == number) & ~(top == label)
+            gradient, hessian = other_derivatives(psi, curvature, r, t.where(cancels, thirds, 1.0 - r))
+            gradient = t.where(own, -psi, gradient) * fields.weight[i]
+            hessian = t.where(own, curvature, hessian) * fields.weight[i]
+            gradients[i] = gradient
+            hessians[i] = hessian
+            signs.add(t.nonfinite(gradient + hessian))
