@@ -114,7 +114,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         sample_weight : array_like of shape (n,), optional
         init_score : array_like of shape (n,) or (n, K), optional
             A starting margin for each row in place of the optimal constant one. It is not in the model:
-            predictions want theirs.
+            predictions want theirs. A margin of the loss, ``loss.margin(probability)``, not log odds.
         eval_set : (X, y) or sequence of them, optional
             Validation sets; labels that `y` does not have are refused. Or `eval_X` and `eval_y`, one or a
             tuple of them.

@@ -125,7 +125,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         sample_weight : array_like of shape (n,), optional
         base_margin : array_like of shape (n,) or (n, K), optional
             A starting margin for each row in place of the optimal constant one. It is not in the model:
-            predictions want theirs.
+            predictions want theirs. A margin of the loss, ``loss.margin(probability)``, not log odds.
         eval_set : sequence of (X, y), optional
             Validation sets; labels that `y` does not have are refused.
         verbose : bool or int
