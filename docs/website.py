@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Callable
 from enum import StrEnum
-from inspect import cleandoc, signature
+from inspect import signature
 from io import StringIO
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -81,7 +81,7 @@ class Docstrings(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         if obj.docstring is not None:
             if "<parameters>" in obj.docstring.value:  # which the class puts there itself when it is imported
-                obj.docstring.value = cleandoc(getattr(boostfocal, obj.name).__doc__)
+                obj.docstring.value = getattr(boostfocal, obj.name).__doc__
             text = re.sub(r"\.\. math:: (.*)", r"\\[\1\\]", obj.docstring.value)
             obj.docstring.value = re.sub(r"(?<!`)`(\w+)`(?!`)", self._link, text)
 

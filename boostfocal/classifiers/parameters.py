@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from inspect import cleandoc
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,36 +19,38 @@ PARAMETERS = ("focal_gamma", "focal_alpha", "focal_hessian", "focal_max_step", "
 """Ours, among the parent's parameters."""
 
 PARAMETERS_TEXT = """focal_gamma : float or (float, float), default 0.5
-        Focusing parameter; of two classes also one for the first and one for the second. 0 is cross-entropy.
-    focal_alpha : float, "balanced", array_like or mapping of one number per class, or None, default 0.5
-        Weight of the classes: a number is that of the second of two, in (0, 1), the first having the rest.
-        0.5 weighs the classes alike, however many, and half of what None does, against the penalties.
-        "balanced" is the inverse of the classes' (weighted) frequencies. The engine's own class weights are taken for
-        such weights, and thus shift no probabilities.
-    focal_hessian : {"expected", "exact"}, default "expected"
-    focal_max_step : float, default 10.0
-        See `FocalLoss`.
-    sampling_rates : float, array_like or mapping of one number per class, or None, default None
-        By how much each class was sampled for training; a number is that of the first of two, 0.1 for a tenth of
-        its rows. `predict_proba` is then that of the population. Metrics in training are of the rows as they are."""
+    Focusing parameter; of two classes also one for the first and one for the second. 0 is cross-entropy.
+focal_alpha : float, "balanced", array_like or mapping of one number per class, or None, default 0.5
+    Weight of the classes: a number is that of the second of two, in (0, 1), the first having the rest.
+    0.5 weighs the classes alike, however many, and half of what None does, against the penalties.
+    "balanced" is the inverse of the classes' (weighted) frequencies. The engine's own class weights are taken for
+    such weights, and thus shift no probabilities.
+focal_hessian : {"expected", "exact"}, default "expected"
+focal_max_step : float, default 10.0
+    See `FocalLoss`.
+sampling_rates : float, array_like or mapping of one number per class, or None, default None
+    By how much each class was sampled for training; a number is that of the first of two, 0.1 for a tenth of
+    its rows. `predict_proba` is then that of the population. Metrics in training are of the rows as they are."""
 
 ATTRIBUTES_TEXT = """classes_ : ndarray of shape (K,)
-        Labels, which may be of any kind; in the order of the columns of `predict_proba`.
-    loss_ : FocalLoss or SoftmaxFocalLoss
-        The loss that the model was trained with.
-    posterior_ : Posterior
-        What turns margins into probabilities.
-    start_ : float, or ndarray of shape (K,)
-        The margin at which boosting started. It is inside the booster.
-    state_ : FittedState
-        All that is known beside the booster."""
+    Labels, which may be of any kind; in the order of the columns of `predict_proba`.
+loss_ : FocalLoss or SoftmaxFocalLoss
+    The loss that the model was trained with.
+posterior_ : Posterior
+    What turns margins into probabilities.
+start_ : float, or ndarray of shape (K,)
+    The margin at which boosting started. It is inside the booster.
+state_ : FittedState
+    All that is known beside the booster."""
 
 
 def documented(classifier: Class) -> Class:
     """Puts the texts that both classes share into a docstring."""
     text = classifier.__doc__
     if text is not None:  # as it is under -OO
-        classifier.__doc__ = text.replace("<parameters>", PARAMETERS_TEXT).replace("<attributes>", ATTRIBUTES_TEXT)
+        classifier.__doc__ = (
+            cleandoc(text).replace("<parameters>", PARAMETERS_TEXT).replace("<attributes>", ATTRIBUTES_TEXT)
+        )
     return classifier
 
 
