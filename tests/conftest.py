@@ -40,3 +40,16 @@ def n_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(threads, "cpus", lambda: request.param)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     return int(request.param)
+
+
+SLOW = {
+    "test_backends", "test_classes_in_engines", "test_compare", "test_compare_output", "test_cuda", "test_dask",
+    "test_docs", "test_kernel_cache", "test_life_cycle_random", "test_model_files", "test_multilabel", "test_shutdown", "test_softmax",
+}  # fmt: skip
+"""Files that take long: they train much, start processes, or compile what no other test needs."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker("slow")

@@ -31,6 +31,7 @@ sizes = st.floats(-1.7e308, 1.7e308)
 def test_the_threshold_of_costs_of_any_size_is_the_exact_quotient_and_above_0_and_below_1(
     fp: float, fn: float, tp: float, tn: float
 ) -> None:
+    (tn, fp), (tp, fn) = sorted((fp, tn)), sorted((fn, tp))
     assume(fp > tn and fn > tp)
     threshold = cost_threshold(fp, fn, true_positive=tp, true_negative=tn)
     alert, miss = Fraction(fp) - Fraction(tn), Fraction(fn) - Fraction(tp)
