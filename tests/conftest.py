@@ -44,7 +44,8 @@ def n_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 SLOW = {
     "test_backends", "test_classes_in_engines", "test_compare", "test_compare_output", "test_cuda", "test_dask",
-    "test_docs", "test_kernel_cache", "test_life_cycle_random", "test_model_files", "test_multilabel", "test_shutdown", "test_softmax",
+    "test_docs", "test_kernel_cache", "test_life_cycle_random", "test_model_files", "test_multilabel",
+    "test_shutdown", "test_softmax",
 }  # fmt: skip
 """Files that take long: they train much, start processes, or compile what no other test needs."""
 
