@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import devices, engines, validation
 from .batch import Batch
-from .kernels import backend
+from .kernels import backend, total
 from .metrics import FocalMetric
 from .validation import Interval
 
@@ -108,8 +108,8 @@ class FocalLossBase(ABC):
         if has_invalid:
             self._check_finite(batch, weighted)
         n = batch.labels.shape[0]
-        total = devices.total(weighted) * (n / math.prod(weighted.shape))
-        return float(total), float(n if batch.sample_weight is None else devices.total(batch.sample_weight))
+        summed = total(weighted) * (n / math.prod(weighted.shape))
+        return float(summed), float(n if batch.sample_weight is None else total(batch.sample_weight))
 
     @abstractmethod
     def value(self, y: ArrayLike, margin: ArrayLike) -> Float64s:

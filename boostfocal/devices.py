@@ -63,19 +63,12 @@ def to_host(name: str, array: Any) -> Any:
         raise TypeError(f"{name} must be an array of positive strides to be copied from the device: {error}") from error
 
 
-def total(values: Any) -> float:
-    """Sum in float64, computed where the values are."""
-    if on_device(values):
-        from .kernels import cuda
-
-        return cuda.total(values)
-    return float(np.sum(values, dtype=np.float64))
-
-
 def to_device(array: Any) -> Any:
-    """A copy on the device of what is on the host; anything else as it is."""
+    """What is on the host on the device, in a type and byte order that devices have; anything else as it is."""
     if on_device(array):
         return array
-    from .kernels import cuda
+    from numba import cuda
 
-    return cuda.to_device(np.asarray(array))
+    values = np.asarray(array)
+    native: Any = np.float64 if values.dtype.itemsize > 8 else values.dtype.newbyteorder("=")
+    return cuda.to_device(np.ascontiguousarray(values, native))

@@ -6,6 +6,9 @@ The CPU's loops (`elementwise_loops`, `softmax_loops`, on `simd`) are imported o
 from importlib import import_module
 from typing import Any, Literal
 
+import numpy as np
+
+from .. import devices
 from ..batch import Batch
 from . import cache as cache  # first, since it takes a digest of the text of the others
 
@@ -16,3 +19,12 @@ def backend(kind: Literal["elementwise", "softmax"], batch: Batch) -> Any:
     Each has `gradient_hessian` and `losses`. Imported here, since scoring needs neither compiler nor kernel.
     """
     return import_module(f"{__name__}.{'cuda_' if batch.on_device else ''}{kind}")
+
+
+def total(values: Any) -> float:
+    """Sum in float64, computed where the values are."""
+    if devices.on_device(values):
+        from . import cuda
+
+        return cuda.total(values)
+    return float(np.sum(values, dtype=np.float64))

@@ -14,6 +14,7 @@ from numba import cuda, float64
 from numpy.typing import NDArray
 
 from ..batch import Batch
+from ..devices import to_device
 from . import formulas
 
 THREADS = 128  # a block
@@ -146,14 +147,6 @@ bound64 = formulas.bind(
 
 def _grid(n: int) -> tuple[int, int]:
     return min(max(-(-n // THREADS), MIN_BLOCKS), MAX_BLOCKS), THREADS
-
-
-def to_device(array: Any) -> DeviceArray:
-    """An array of the host on the device, in a type and byte order that devices have; Numba's own are there."""
-    if hasattr(array, "__cuda_ndarray__"):
-        return array
-    native = np.float64 if array.dtype.itemsize > 8 else array.dtype.newbyteorder("=")
-    return cuda.to_device(np.ascontiguousarray(array, native))
 
 
 def _device() -> int:
