@@ -17,6 +17,7 @@ from .metrics import (
     RecallAtPrecision,
 )
 from .softmax import SoftmaxFocalLoss
+from .warming import warm_up
 
 if TYPE_CHECKING:
     from .classifiers.lightgbm import FocalLGBMClassifier
@@ -42,6 +43,7 @@ __all__ = [
     "cost_threshold",
     "daily_alerts",
     "load",
+    "warm_up",
 ]
 
 _BY_ENGINE = {

@@ -1,16 +1,17 @@
-"""The command line: `boostfocal compare`."""
+"""The command line: `boostfocal compare` and `boostfocal warm-up`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TextIO, cast
+from typing import Annotated, Any, TextIO, cast
 
 try:
     import typer
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from . import FocalLoss, SoftmaxFocalLoss, warm_up
     from .compare import report, run, snippet, splits
     from .compare import table as tables
     from .compare.contenders import CONTENDERS, DEVICES, Engine
@@ -36,6 +37,11 @@ class DeviceName(StrEnum):
     cpu = "cpu"
     cuda = "cuda"
     gpu = "gpu"
+
+
+class HessianName(StrEnum):
+    expected = "expected"
+    exact = "exact"
 
 
 class SelectBy(StrEnum):
@@ -133,6 +139,37 @@ def compare(
         if summary.n_splits < len(parts):
             console.print(f"Interrupted: {summary.n_splits} of {len(parts)} splits are in this report.")
             raise typer.Exit(130)
+
+
+@app.command(name="warm-up")
+def warm_up_kernels(
+    engine: Annotated[
+        list[EngineName] | None, typer.Option(help="Engine that will train; may be repeated. By default both.")
+    ] = None,
+    gamma: Annotated[
+        list[str] | None, typer.Option(help="2, or 4,0 for negatives and positives; may be repeated. By default 2.")
+    ] = None,
+    classes: Annotated[int, typer.Option(min=2, help="Classes; from three on the softmax loss is compiled.")] = 2,
+    hessian: Annotated[HessianName, typer.Option(help="Which Hessian.")] = HessianName.expected,
+) -> None:
+    """Compile now what training will need, so that no job has to: in a container's image, or on a cluster's node.
+
+    What is compiled is kept for this user, in the folder that BOOSTFOCAL_CACHE_DIR names, or in the user's cache.
+    """
+    try:
+        gammas: list[Any] = [[float(part) for part in one.split(",")] for one in gamma or ["2"]]
+        gammas = [one[0] if len(one) == 1 else tuple(one) for one in gammas]
+        losses = [
+            FocalLoss(one, hessian=hessian.value)
+            if classes == 2
+            else SoftmaxFocalLoss(classes, one, None, hessian.value)
+            for one in gammas
+        ]
+        folder = warm_up(*losses, engines=[one.value for one in engine or EngineName])
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        Console(stderr=True).print(f"Error: {error}", style="red", highlight=False, markup=False)
+        raise typer.Exit(2) from error
+    print(f"Compiled kernels are in {folder}")
 
 
 @contextmanager

@@ -227,6 +227,30 @@ def _folder() -> Path | None:
     return Path(user_cache_path("boostfocal", appauthor=False))
 
 
+def writable_folder() -> Path:
+    """Where kernels are kept, made if need be."""
+    folder = _folder()
+    if folder is None:
+        raise OSError("BOOSTFOCAL_CACHE_DIR must name a folder for compiled kernels to be kept, got an empty name")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, probe = mkstemp(UNFINISHED, dir=folder)
+        os.close(descriptor)
+        os.remove(probe)
+    except OSError as error:
+        raise OSError(f"BOOSTFOCAL_CACHE_DIR must name a folder that can be written, got {folder}: {error}") from error
+    if not _is_ours(folder.stat()):
+        raise OSError(f"BOOSTFOCAL_CACHE_DIR must name a folder that this user alone can write, got {folder}")
+    return folder
+
+
+def require_compiler() -> None:
+    try:
+        _llvm()
+    except (ImportError, OSError) as error:
+        raise ImportError(f"compiling needs llvmlite: pip install llvmlite ({error})") from error
+
+
 def _is_ours(found: os.stat_result) -> bool:
     """Whether nobody but this user (and the superuser) can have written a file or what is in a folder."""
     if not hasattr(os, "geteuid"):
