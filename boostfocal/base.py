@@ -146,9 +146,12 @@ class FocalLossBase(ABC):
         (labels, margin[, weights]) by the scikit-learn classes. Of several workers of XGBoost each must call it in
         every round, also one without rows: what one of them refuses, all raise.
         """
+        if not engines.is_distributed():
+            batch = self._batch(*engines.read_batch(y_true, margin, sample_weight))
+            return self._gradient_hessian(batch, in_engine=True)
         with engines.raise_on_all_workers():
             given = engines.read_batch(y_true, margin, sample_weight)
-            if np.size(given.margins) == 0 and engines.is_distributed():  # a worker without rows
+            if np.size(given.margins) == 0:  # a worker without rows
                 return np.empty((0, *self._columns), np.float32), np.empty((0, *self._columns), np.float32)
             return self._gradient_hessian(self._batch(*given), in_engine=True)
 

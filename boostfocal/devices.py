@@ -11,6 +11,8 @@ import numpy as np
 
 
 def on_device(array: Any) -> bool:
+    if array is None or type(array) is np.ndarray:  # as nearly all are, and looking for what is missing takes long
+        return False
     return hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__")  # the second is Numba's
 
 

@@ -18,7 +18,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -38,9 +38,9 @@ def read_batch(first: Any, second: Any, sample_weight: Any) -> Batch:
     if not _is_dataset(second):
         return Batch(_by_row(first, second), second, sample_weight)
     labels, sample_weight = _of_dataset(second, "label"), _of_dataset(second, "weight")
-    if (labels is None or np.size(labels) == 0) and np.size(first) > 0:
+    if (labels is None or len(labels) == 0) and np.size(first) > 0:
         raise ValueError("y must be given: the data set has no labels")
-    if sample_weight is not None and np.size(sample_weight) == 0:  # XGBoost's way to say that there are none
+    if sample_weight is not None and len(sample_weight) == 0:  # XGBoost's way to say that there are none
         sample_weight = None
     return Batch(_by_row(labels, first), first, sample_weight)
 
@@ -53,21 +53,32 @@ def _of_dataset(dataset: Any, field: str) -> Any:
     copied = getattr(dataset, f"get_{field}")
     library = _xgboost_library() if copied.__module__ == "xgboost.core" else None  # what a subclass gives is its own
     if library is not None:
-        found = ctypes.c_char_p()
-        failed = library.XGDMatrixGetInfoRef(dataset.handle, field.encode(), ctypes.byref(found))
-        described = json.loads(found.value or "{}") if not failed else {}
-        if "data" in described and "stream" not in described and 0 not in described["shape"]:  # a stream is a device's
-            return np.asarray(_View(dataset, described))
+        text = ctypes.c_char_p()
+        failed = library.XGDMatrixGetInfoRef(dataset.handle, field.encode(), ctypes.byref(text))
+        interface = _interface(text.value) if text.value and not failed else None
+        if interface is not None:
+            return np.asarray(_View(dataset, interface)) if interface["shape"] != (0,) else NONE
     return copied()
 
 
-class _View:
-    """What NumPy makes an array of, which keeps the data set alive. Not read-only: Numba would compile anew."""
+NONE: Final = np.empty(0, np.float32)
 
-    def __init__(self, dataset: Any, described: dict[str, Any]) -> None:
-        self.dataset = dataset
-        listed = {name: tuple(value) if isinstance(value, list) else value for name, value in described.items()}
-        self.__array_interface__ = listed | {"data": (described["data"][0], False)}
+
+@lru_cache(maxsize=64)  # of a data set that does not change the text is the same at every call
+def _interface(text: bytes) -> dict[str, Any] | None:
+    """An array that XGBoost describes, as NumPy's interface; None if it is on a device, or of columns without rows."""
+    described = json.loads(text)
+    if "data" not in described or "stream" in described or (0 in described["shape"] and len(described["shape"]) > 1):
+        return None
+    listed = {name: tuple(value) if isinstance(value, list) else value for name, value in described.items()}
+    return listed | {"data": (described["data"][0], False)}  # not read-only, since kernels copy what is
+
+
+class _View:
+    """What NumPy makes an array of, which keeps the data set alive."""
+
+    def __init__(self, dataset: Any, interface: dict[str, Any]) -> None:
+        self.dataset, self.__array_interface__ = dataset, interface
 
 
 @cache
@@ -81,6 +92,8 @@ def _xgboost_library() -> Any:
 
 def _by_row(labels: Any, margins: Any) -> Any:
     """Several labels a row, which XGBoost below 3.2 has one after the other, in the margins' shape."""
+    if np.ndim(margins) < 2:
+        return labels
     flat = np.ndim(margins) == 2 and np.ndim(labels) == 1 and np.size(labels) == np.size(margins) > len(margins)
     return np.reshape(labels, np.shape(margins)) if flat else labels
 

@@ -64,7 +64,9 @@ def array(name: str, values: ArrayLike, device: bool = False) -> NDArray[Any]:
     What is on a CUDA device stays there with `device`, as an array of Numba, else it is copied to the host.
     """
     result: Any
-    if devices.on_device(values):
+    if type(values) is np.ndarray:  # not masked
+        result = values
+    elif devices.on_device(values):
         result = devices.as_device(name, values) if device else devices.to_host(name, values)
     else:
         result = as_array(name, values)

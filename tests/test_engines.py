@@ -316,6 +316,18 @@ def test_xgboost_labels_and_weights_are_read_where_they_are() -> None:
     assert_array_equal(read.labels, np.column_stack([labels, 1 - labels]))
 
 
+def test_labels_that_change_between_rounds_are_never_stale() -> None:
+    xgb = pytest.importorskip("xgboost")
+    random = np.random.default_rng(0)
+    rows, margin = xgb.DMatrix(*data(50)), random.normal(size=50).astype(np.float32)
+    for turn in range(20):
+        labels = random.integers(0, 2, 50).astype(np.float32)
+        weight = random.uniform(size=50).astype(np.float32) if turn % 3 == 0 else None
+        rows.set_label(labels)
+        rows.set_weight([] if weight is None else weight)
+        assert_array_equal(LOSS(margin, rows), LOSS.gradient_hessian(labels, margin, weight))
+
+
 # --- metrics and early stopping --------------------------------------------------------------------
 
 PATIENCE = 15

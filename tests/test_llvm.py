@@ -17,7 +17,8 @@ Body = Callable[..., None]
 def recorded(body: Body, *signature: str) -> cache.Kernel:
     """A kernel of such a body, which is not kept."""
     kernel = cache.Kernel("", (), signature)
-    kernel._link(cache._llvm(), llvm.compiled(llvm.record(body, kernel._types, simd.Simd)))
+    code = llvm.compiled(llvm.record(body, kernel._types, simd.Simd))
+    kernel._call = kernel._caller(kernel._link(cache._llvm(), code))
     return kernel
 
 

@@ -3,6 +3,7 @@
 The CPU's loops (`elementwise_loops`, `softmax_loops`, on `simd`) are imported only to be compiled: see `cache`.
 """
 
+from functools import cache as cache_of_modules
 from importlib import import_module
 from typing import Any, Literal
 
@@ -18,7 +19,12 @@ def backend(kind: Literal["elementwise", "softmax"], batch: Batch) -> Any:
 
     Each has `gradient_hessian` and `losses`. Imported here, since scoring needs neither compiler nor kernel.
     """
-    return import_module(f"{__name__}.{'cuda_' if batch.on_device else ''}{kind}")
+    return _module(f"{'cuda_' if batch.on_device else ''}{kind}")
+
+
+@cache_of_modules
+def _module(name: str) -> Any:
+    return import_module(f".{name}", __name__)
 
 
 def total(values: Any) -> float:

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
-def is_plain(rows: Array, *dtypes: type[np.floating[Any]]) -> bool:
+def is_plain(rows: Array, dtype: type[np.floating[Any]]) -> bool:
     """Whether a kernel takes the array as it is; copying others is cheaper than compiling for them, too."""
+    if rows.dtype != dtype:
+        return False
     flags = rows.flags
-    contiguous = flags.c_contiguous or flags.f_contiguous
-    return any(rows.dtype == dtype for dtype in dtypes) and contiguous and flags.writeable and flags.aligned
+    return (flags.c_contiguous or flags.f_contiguous) and flags.writeable and flags.aligned
 
 
 def order(array: Array) -> Any:

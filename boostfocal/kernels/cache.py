@@ -60,55 +60,29 @@ class Kernel:
     def __init__(self, module: str, variant: tuple[Any, ...], signature: tuple[str, ...]) -> None:
         self.module, self.variant, self.signature = module, variant, signature
         self._types = [Type.parse(one) for one in signature]
-        self._expected = [(np.dtype(one.name), one.extents, one.by_column) for one in self._types]
-        slots = [
-            "q" * (1 + one.extents.count(None)) if one.extents else "d" if one.name == "float32" else "q"
-            for one in self._types
-        ]
-        self._pack = struct.Struct("=" + "".join(slots)).pack
-        self._entry: Any = None
-        self._engine: Any = None  # owns the entry's code
-        self._interpreted: Any = None  # in their place, where there is no compiler
+        self._call: Any = None
+        self._engine: Any = None  # owns the code
+        self.is_interpreted = False
 
     def __call__(self, *arguments: Any) -> None:
-        if self.is_interpreted:
-            self._interpreted(*arguments)
-            return
-        values: list[Any] = []
-        for (dtype, extents, by_column), value in zip(self._expected, arguments, strict=True):
-            if extents is None:
-                values.append(value)
-                continue
-            shape = value.shape
-            if value.dtype != dtype or len(shape) != len(extents):
-                raise TypeError(f"{self.module} takes {self.signature}, got {value.dtype} of shape {shape}")
-            values.append(_addressof(_memory(value.T if by_column else value)))
-            for extent, wanted in zip(shape, extents, strict=True):
-                if wanted is None:
-                    values.append(extent)
-                elif extent != wanted:
-                    raise TypeError(f"{self.module} takes {self.signature}, got shape {shape}")
-        self._entry(self._pack(*values))
-
-    @property
-    def is_interpreted(self) -> bool:
-        """Whether NumPy computes it."""
-        if self._entry is None and self._interpreted is None:
+        if self._call is None:
             self.load()
-        return self._entry is None
+        self._call(*arguments)
 
     def load(self) -> None:
         """Make the kernel ready to be called: from its file, by compiling it, or, without a compiler, on NumPy."""
+        if self._call is not None:
+            return
         with _lock:
-            if self._entry is not None or self._interpreted is not None:
+            if self._call is not None:
                 return
             try:
                 llvm = _llvm()
             except (ImportError, OSError) as error:
                 _warn_of_numpy(str(error))
-                self._interpreted = self._on_numpy()
+                self.is_interpreted, self._call = True, self._on_numpy()
             else:
-                self._link(llvm, self._code())
+                self._call = self._caller(self._link(llvm, self._code()))
 
     def _code(self) -> bytes:
         folder = _folder()
@@ -137,17 +111,54 @@ class Kernel:
 
         return interpreted(self._build())
 
-    def _link(self, llvm: Any, code: bytes) -> None:
+    def _link(self, llvm: Any, code: bytes) -> Any:
         target = llvm.Target.from_triple(llvm.get_process_triple())
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target.create_target_machine())
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
         self._engine = engine
-        self._entry = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(engine.get_function_address("entry"))
+        return ctypes.CFUNCTYPE(None, ctypes.c_char_p)(engine.get_function_address("entry"))
+
+    def _caller(self, entry: Any) -> Any:
+        """A function that checks the arguments and packs them for the entry.
+
+        It is written out for these types, since it takes as long as some thousand rows.
+        """
+        names, tests, values, slots = [], [], [], []
+        for number, one in enumerate(self._types):
+            name = f"a{number}"
+            names.append(name)
+            if one.extents is None:
+                values.append(name)
+                slots.append("d" if one.name == "float32" else "q")
+                continue
+            extents = [f"{name}.shape[{axis}]" for axis in range(len(one.extents))]
+            tests += [f"{name}.dtype == {one.name}", f"{name}.ndim == {len(extents)}"]
+            values.append(f"address(memory({name}{'.T' if one.by_column else ''}))")
+            slots.append("q")
+            for extent, constant in zip(extents, one.extents, strict=True):
+                if constant is None:
+                    values.append(extent)
+                    slots.append("q")
+                else:
+                    tests.append(f"{extent} == {constant}")
+        text = f"""def call({", ".join(names)}):
+            if not ({" and ".join(tests)}):
+                refuse({", ".join(names)})
+            entry(pack({", ".join(values)}))"""
+        space = {name: np.dtype(name) for name in ("int64", "float32", "float64")} | {
+            "address": ctypes.addressof, "memory": _memory, "entry": entry, "refuse": self._refuse,
+            "pack": struct.Struct("=" + "".join(slots)).pack,
+        }  # fmt: skip
+        exec(text, space)
+        return space["call"]
+
+    def _refuse(self, *arguments: Any) -> None:
+        shown = [f"{one.dtype}{list(one.shape)}" for one in arguments if isinstance(one, np.ndarray)]
+        raise TypeError(f"{self.module} takes {', '.join(self.signature)}, got {', '.join(shown)}")
 
 
 _memory = (ctypes.c_char * 0).from_buffer  # raises TypeError unless the array is writable, and contiguous by rows
-_addressof = ctypes.addressof
 
 
 @cache

@@ -29,6 +29,12 @@ def in_halves(gamma: float) -> bool:
     return gamma < 8 and (2 * gamma).is_integer()
 
 
+@lru_cache(maxsize=512)
+def _kernel_for(formula: str, parameters: RowParameters, weighted: bool, wide: bool) -> Kernel:
+    gammas = parameters[2:]
+    return _kernel(formula, gammas if all(map(in_halves, gammas)) else None, weighted, wide)
+
+
 # --- running -------------------------------------------------------------------------------------
 
 
@@ -40,32 +46,39 @@ def _run(
     n_out: int,
     in_engine: bool,
 ) -> tuple[list[NDArray[np.float32]], bool]:
-    """Apply a formula to every element, column by column within pieces of rows that stay in the cache.
+    """Apply a formula to every element. `parameters` are those of each column, or of all."""
+    labels, margins, weights = batch
+    out = [np.empty(margins.shape, np.float32, order(margins)) for _ in range(n_out)]
+    arrays = [labels, margins, *out]
+    if margins.ndim > 1 and len(parameters) == 1 and weights is None:
+        arrays = _as_one(arrays)
+    y, z, *results = arrays
+    wide = is_plain(z, np.float64)
+    if z.ndim == 1 and is_plain(y, np.float32) and (wide or is_plain(z, np.float32)) and _is_plain_or_none(weights):
+        kernel = _kernel_for(formula, parameters[0], weights is not None, wide)
+        w = y[:1] if weights is None else weights
 
-    `parameters` are those of each column, or of all.
-    """
-    labels, margins, sample_weight = batch
-    out = [np.empty(margins.shape, np.float32, order=order(margins)) for _ in range(n_out)]
-    columns = [_as_columns(array) for array in (labels, margins, *out)]
-    if len(parameters) == 1 and sample_weight is None:
-        columns = _as_one(columns)
+        def whole(progress: threads.Progress) -> None:
+            narrow = np.empty(BLOCK if wide else 0, np.float32)
+            kernel(progress, narrow, y, z, w, *parameters[0], inverse_max_step, results[0], results[-1])
+
+        return out, threads.run(whole, z.size, threads.count(z.size, in_engine))
+    work = _in_pieces(formula, _as_columns([y, z, *results]), weights, parameters, inverse_max_step)
+    return out, threads.run(work, len(z), threads.count(z.size, in_engine))
+
+
+def _in_pieces(
+    formula: str,
+    columns: list[Array],
+    weights: Array | None,
+    parameters: tuple[RowParameters, ...],
+    inverse_max_step: float,
+) -> threads.Work:
+    """Work on column after column within pieces of rows that stay in the cache, copied where the kernel needs it."""
     y, z, *results = columns
     n_rows, n_columns = z.shape
     wide = z.dtype == np.float64 and is_plain(z[:, 0], np.float64)
-    kernels = [_kernel(formula, _constants(p), sample_weight is not None, wide) for p in parameters]
-    scalars = [[np.float32(value) for value in (*p, inverse_max_step)] for p in parameters]
-
-    plain = all(is_plain(array[:, 0], np.float32) for array in (y, *results)) and (
-        wide or is_plain(z[:, 0], np.float32)
-    )
-    plain = plain and (sample_weight is None or is_plain(sample_weight, np.float32))
-
-    def whole(progress: threads.Progress) -> None:
-        """Of one column that the kernel takes as it is."""
-        w = y[:1, 0] if sample_weight is None else sample_weight
-        kernels[0](
-            progress, np.empty(BLOCK, np.float32), y[:, 0], z[:, 0], w, *scalars[0], results[0][:, 0], results[-1][:, 0]
-        )
+    kernels = [_kernel_for(formula, one, weights is not None, wide) for one in parameters]
 
     def new_worker() -> Callable[[slice], bool]:
         buffers: dict[int, Array] = {}
@@ -84,7 +97,7 @@ def _run(
 
         def work(part: slice) -> bool:
             progress[INVALID] = 0
-            shared = None if sample_weight is None else lane(sample_weight[part], 2, copy=True)
+            shared = None if weights is None else lane(weights[part], 2, copy=True)
             for column in range(n_columns):
                 which = column if len(parameters) > 1 else 0
                 rows_in = [lane(y[part, column], 0, copy=True), lane(z[part, column], 1, copy=True)]
@@ -92,7 +105,8 @@ def _run(
                 rows_out = [lane(view, 3 + i, copy=False) for i, view in enumerate(views)]
                 w = rows_in[0][:1] if shared is None else shared
                 progress[NEXT] = 0
-                kernels[which](progress, narrow, *rows_in, w, *scalars[which], rows_out[0], rows_out[-1])
+                scalars = (*parameters[which], inverse_max_step)
+                kernels[which](progress, narrow, *rows_in, w, *scalars, rows_out[0], rows_out[-1])
                 for view, row in zip(views, rows_out, strict=True):
                     if row is not view:
                         view[:] = row
@@ -100,26 +114,24 @@ def _run(
 
         return work
 
-    work = whole if plain and n_columns == 1 else threads.in_pieces(new_worker, n_rows, CHUNK)
-    return out, threads.run(work, n_rows, threads.count(z.size, in_engine))
+    return threads.in_pieces(new_worker, n_rows, CHUNK)
 
 
-def _constants(parameters: RowParameters) -> tuple[float, float] | None:
-    gammas = parameters[2:]
-    return gammas if all(map(in_halves, gammas)) else None
+def _is_plain_or_none(weights: Array | None) -> bool:
+    return weights is None or is_plain(weights, np.float32)
 
 
-def _as_columns(array: Array) -> Array:
-    return array.reshape(-1, 1) if array.ndim == 1 else array
+def _as_columns(arrays: list[Array]) -> list[Array]:
+    return [array.reshape(-1, 1) if array.ndim == 1 else array for array in arrays]
 
 
-def _as_one(columns: list[Array]) -> list[Array]:
-    """All elements as one column, if all arrays have them in one order."""
-    if all(array.flags.c_contiguous for array in columns):
-        return [array.reshape(-1, 1) for array in columns]
-    if all(array.flags.f_contiguous for array in columns):
-        return [array.T.reshape(-1, 1) for array in columns]
-    return columns
+def _as_one(arrays: list[Array]) -> list[Array]:
+    """All elements as one row of them, if all arrays have them in one order."""
+    if all(array.flags.c_contiguous for array in arrays):
+        return [array.reshape(-1) for array in arrays]
+    if all(array.flags.f_contiguous for array in arrays):
+        return [array.T.reshape(-1) for array in arrays]
+    return arrays
 
 
 def gradient_hessian(

@@ -65,10 +65,11 @@ def _run(
     constant = gamma if gamma in CONSTANTS else None
     kernel = _kernel(formula, constant, sample_weight is not None, order(margins), wide)
     alphas = alpha.astype(np.float32)
-    scalars = np.float32(gamma), np.float32(1 / max_step)
+    scalars = gamma, 1 / max_step
     margin_type = np.float64 if wide else np.float32
 
     n_threads = threads.count(margins.size, in_engine)
+    kernel.load()
     block = NUMPY_BLOCK if kernel.is_interpreted else BLOCK
     step = max(block, PIECE // n_classes // block * block)
 

@@ -57,11 +57,14 @@ def _pool(process: int) -> ThreadPoolExecutor:
 def run(work: Work, n_rows: int, threads: int) -> bool:
     """Call `work`, in each thread, which takes rows until all are taken. True if a bad value was met."""
     progress = begin()
+    if threads == 1:
+        work(progress)
+        return bool(progress[INVALID])
     helping = []
     with suppress(RuntimeError):  # after the interpreter began to end, no thread may start: this one computes all
         helping = [_pool(os.getpid()).submit(work, progress) for _ in range(threads - 1)]
     work(progress)
-    if helping and not _all_done(progress, n_rows):
+    if not _all_done(progress, n_rows):
         for future in helping:
             if not future.cancel():
                 future.result()
