@@ -84,12 +84,14 @@ class Posterior:
     def _proba(self, margins: Float64s) -> Float64s:
         if self.slope != 1:
             return np.asarray(self.probabilities(margins))
-        factors = np.exp(np.array(self.bias) - max(self.bias))
+        factors = np.exp(np.array(self.bias) - max(self.bias)) if any(self.bias) else None
         if isinstance(self.loss, SoftmaxFocalLoss):
             eta = self.loss._eta(margins)
-            return proportional(eta * factors) if any(self.bias) else eta
+            return eta if factors is None else proportional(eta * factors)
         result = np.empty((margins.size, 2))
-        first, second = (part * factor for part, factor in zip(self.loss._odds(margins), factors, strict=True))
+        first, second = self.loss._odds(margins)
+        if factors is not None:
+            first, second = first * factors[0], second * factors[1]
         total = first + second
         result[:, 0], result[:, 1] = first / total, second / total
         return result

@@ -857,3 +857,14 @@ def test_data_that_cannot_be_are_refused(kind: type, rows: Any) -> None:
         fitted.recalibrate(X, fitted.predict_proba(X)[:, 1] > 0.3)
     with pytest.raises(ValueError, match=r"decay must be a number in \[0, 1\]"):
         fitted.refit_leaves(X, y, decay=2)
+
+
+def test_parameters_are_those_that_lightgbm_finds() -> None:
+    class Own(FocalLGBMClassifier):
+        def __init__(self, extra: int = 3, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.extra = extra
+
+    for kind in (FocalLGBMClassifier, Own):
+        for model in (kind(), kind(n_estimators=5, lambda_l1=3), kind().set_params(num_leaves=7, max_bin=9)):
+            assert list(model.get_params().items()) == list(lgb.LGBMModel.get_params(model).items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
 
 OWN_OBJECTIVES = (None, "binary", "multiclass")
 """What an LGBMClassifier has there by itself."""
+
+
+@cache
+def _parameter_names(model: type[Any]) -> list[str]:
+    """Of a class and those that it is made of, its own first."""
+    own = [one for one in model.__mro__ if "__init__" in vars(one) and hasattr(one, "_get_param_names")]
+    return list(dict.fromkeys(name for one in own for name in one._get_param_names()))
 
 
 @documented
@@ -78,6 +86,10 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         self.focal_hessian = focal_hessian
         self.focal_max_step = focal_max_step
         self.sampling_rates = sampling_rates
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """As LightGBM's, whose own looks at the signatures of all our classes for each prediction."""
+        return {name: getattr(self, name) for name in _parameter_names(type(self))} | dict(self._other_params)
 
     def _process_params(self, stage: str) -> dict[str, Any]:
         """Without ours, of which LightGBM would warn."""

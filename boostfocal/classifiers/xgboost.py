@@ -222,7 +222,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         if self.state_.start_by_row and options.get("base_margin") is None:
             raise ValueError("base_margin must be given: the model was trained from one for each row")
         check_unmasked("X", X)
-        margin = super().predict(X, output_margin=True, **options)
+        margin = xgb.XGBModel.predict(self, X, output_margin=True, **options)  # what XGBClassifier's calls, too
         return np.asarray(devices.to_host("margin", margin))  # of rows on a device they are there
 
     def decision_function(
