@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .focal import FocalLoss
-from .kernels import cache
+from .kernels import cache, forget
 from .softmax import SoftmaxFocalLoss
 
 Engine = Literal["xgboost", "lightgbm"]
@@ -51,6 +51,7 @@ def warm_up(*losses: FocalLoss | SoftmaxFocalLoss, engines: Iterable[Engine] = E
     """
     cache.require_compiler()
     folder = cache.writable_folder()
+    forget()  # what this process has loaded may not be kept, or elsewhere
     for engine in engines:
         if engine not in ENGINES:
             raise ValueError(f"engines must be among {', '.join(ENGINES)}, got {engine!r}")

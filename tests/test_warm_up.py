@@ -69,7 +69,6 @@ def test_command_compiles_by_engine_gamma_and_classes(tmp_path: Path, monkeypatc
     for arguments in ((), ("--engine", "xgboost"), ("--engine", "xgboost", "--gamma", "2", "--gamma", "1.3,0.4")):
         folder = tmp_path / str(len(counts))
         monkeypatch.setenv("BOOSTFOCAL_CACHE_DIR", str(folder))
-        _forget()
         result = runner.invoke(app, ["warm-up", *arguments])
         assert result.exit_code == 0, result.output
         assert str(folder) in result.output.replace("\n", "")
@@ -82,11 +81,12 @@ def test_command_compiles_by_engine_gamma_and_classes(tmp_path: Path, monkeypatc
     assert len(list((tmp_path / "classes").iterdir())) == 4
 
 
-def _forget() -> None:
-    from boostfocal.kernels import elementwise, softmax
-
-    elementwise._kernel.cache_clear()
-    softmax._kernel.cache_clear()
+def test_what_the_process_has_loaded_is_kept_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, margins = [0, 1], {"binary": [0.0, 0.1], "classes": [[0.0, 0.1, 0.2], [0.0, 0.0, 0.1]]}
+    for name in margins:
+        LOSSES[name].gradient_hessian(labels, margins[name])
+        monkeypatch.setenv("BOOSTFOCAL_CACHE_DIR", str(tmp_path / name))
+        assert len(list(warm_up(LOSSES[name], engines=["lightgbm"]).iterdir())) == 4
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,12 @@ def _module(name: str) -> Any:
     return import_module(f".{name}", __name__)
 
 
+def forget() -> None:
+    """Drop the CPU's kernels from memory: each is loaded, or compiled and kept, when it is next called."""
+    for kind in ("elementwise", "softmax"):
+        _module(kind).forget()
+
+
 def total(values: Any) -> float:
     """Sum in float64, computed where the values are."""
     if devices.on_device(values):

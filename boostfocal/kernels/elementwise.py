@@ -35,6 +35,11 @@ def _kernel_for(formula: str, parameters: RowParameters, weighted: bool, wide: b
     return _kernel(formula, gammas if all(map(in_halves, gammas)) else None, weighted, wide)
 
 
+def forget() -> None:
+    _kernel.cache_clear()
+    _kernel_for.cache_clear()
+
+
 # --- running -------------------------------------------------------------------------------------
 
 

@@ -39,6 +39,10 @@ def _kernel(formula: str, gamma: float | None, weighted: bool, layout: str, wide
     return Kernel("softmax_loops", (formula, gamma, weighted), signature)
 
 
+def forget() -> None:
+    _kernel.cache_clear()
+
+
 def _buffers(n_classes: int, dtype: Any, block: int) -> tuple[Array, Array, Array, Array]:
     """Margins and the largest of them, and what belongs to each class and to the rows of a block.
 
