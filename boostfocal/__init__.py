@@ -1,7 +1,6 @@
 """Focal loss for gradient boosting with XGBoost and LightGBM."""
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from .classifiers import ModelFileError, load
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from .classifiers.xgboost import FocalXGBClassifier
     from .device_training import TrainingOnDevice
 
-__version__ = version("boostfocal")
+    __version__: str
 
 __all__ = [
     "AveragePrecision",
@@ -54,7 +53,11 @@ _BY_ENGINE = {
 
 
 def __getattr__(name: str) -> Any:
-    """What needs an engine, when it is asked for: the engine need not be installed."""
+    """What takes long to import, when it is asked for; an engine need not be installed."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("boostfocal")
     if name in _BY_ENGINE:
         try:
             module = import_module(f".{_BY_ENGINE[name]}", __name__)

@@ -9,13 +9,12 @@ import ctypes
 import os
 import stat
 import struct
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import blake2b
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
-from tempfile import mkstemp
 from threading import RLock
 from time import time
 from typing import Any, NamedTuple
@@ -215,6 +214,8 @@ def _llvm() -> Any:
 @cache
 def _machine() -> tuple[str, ...]:
     """What code depends on beside its text: the compiler and the CPU."""
+    from importlib.metadata import version  # these two modules take longer to import than this package
+
     llvm = _llvm()
     try:
         features = llvm.get_host_cpu_features().flatten()
@@ -245,9 +246,8 @@ def writable_folder() -> Path:
         raise OSError("BOOSTFOCAL_CACHE_DIR must name a folder for compiled kernels to be kept, got an empty name")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, probe = mkstemp(UNFINISHED, dir=folder)
-        os.close(descriptor)
-        os.remove(probe)
+        with _unfinished(folder):
+            pass
     except OSError as error:
         raise OSError(f"BOOSTFOCAL_CACHE_DIR must name a folder that can be written, got {folder}: {error}") from error
     if not _is_ours(folder.stat()):
@@ -288,19 +288,27 @@ def _read(path: Path) -> bytes | None:
 
 def _write(path: Path, code: bytes) -> None:
     """Keep what `_read` returns, for the user alone; other processes see the whole file or none. It may fail."""
-    unfinished = None
-    try:
+    with suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if _is_ours(path.parent.stat()):
-            descriptor, unfinished = mkstemp(UNFINISHED, dir=path.parent)  # which only the user can open
-            with open(descriptor, "wb") as file:
-                file.write(_digest(path.name.encode() + code) + code)
-            os.replace(unfinished, path)
+            with _unfinished(path.parent) as unfinished:
+                unfinished.write_bytes(_digest(path.name.encode() + code) + code)
+                os.replace(unfinished, path)
             _remove_old(path.parent)
-    except OSError:
-        if unfinished is not None:
-            with suppress(OSError):
-                os.remove(unfinished)
+
+
+@contextmanager
+def _unfinished(folder: Path) -> Iterator[Path]:
+    """A file of this name that only the user can open; it is removed if it is still there in the end."""
+    from tempfile import mkstemp
+
+    descriptor, name = mkstemp(UNFINISHED, dir=folder)
+    try:
+        os.close(descriptor)
+        yield Path(name)
+    finally:
+        with suppress(OSError):
+            os.remove(name)
 
 
 def _remove_old(folder: Path) -> None:
