@@ -12,7 +12,7 @@ try:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from . import FocalLoss, SoftmaxFocalLoss, warm_up
-    from .compare import report, run, snippet, splits
+    from .compare import reading, report, run, snippet, splits
     from .compare import table as tables
     from .compare.contenders import CONTENDERS, DEVICES, Engine
     from .compare.summary import summarize
@@ -65,9 +65,15 @@ def compare(
         ),
     ] = None,
     time: Annotated[str | None, typer.Option(help="Column of times: split forward in time.")] = None,
-    gap: Annotated[str | None, typer.Option(help="How late labels come: a number, or a duration such as 7D.")] = None,
+    gap: Annotated[
+        str | None, typer.Option(help="How late labels come: a number, or of dates a duration such as 7D.")
+    ] = None,
     group: Annotated[str | None, typer.Option(help="Column of entities that must not straddle a split.")] = None,
-    drop: Annotated[list[str] | None, typer.Option(help="Column that is not a feature; may be repeated.")] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="Columns that are no features: a,b; may be repeated.")] = None,
+    categorical: Annotated[
+        list[str] | None,
+        typer.Option(help="Columns that are categories: a,b; may be repeated. A CSV's text is kept as it stands."),
+    ] = None,
     engine: Annotated[
         list[EngineName] | None, typer.Option(help="Engine; may be repeated. By default all installed.")
     ] = None,
@@ -97,38 +103,46 @@ def compare(
     console, aside = Console(file=cast(TextIO, out)), Console(file=cast(TextIO, err))
     with _clear_errors(aside), terminated_as_interrupted():
         _check_outputs(table, {"--json": json, "--report": html})
-        source, frame = tables.example() if table is None else (table.name, tables.read(table))
+        source, frame, notes = _read(table, categorical or [])
         if table is None and target not in (None, EXAMPLE_TARGET):
-            raise tables.DataError(
+            raise reading.DataError(
                 f"--target must be {EXAMPLE_TARGET!r} for the example table, got {target!r}; name a TABLE"
             )
         if table is not None and target is None:
-            raise tables.DataError(
+            raise reading.DataError(
                 f"--target must name the column to predict; {source} has {', '.join(map(str, frame.columns))}"
             )
+        dropped, declared = (_names(given or [], frame) for given in (drop, categorical))
         prepared = tables.prepare(
-            source, frame, target or EXAMPLE_TARGET, positive=positive, time=time, group=group, drop=drop or []
-        )
-        parts = splits.make_splits(prepared, folds=folds, repeats=repeats or (1 if time else 2), gap=gap, seed=seed)
+            source, frame, target or EXAMPLE_TARGET, positive=positive, time=time, group=group, drop=dropped,
+            categorical=declared,
+        )  # fmt: skip
+        prepared.notes[:0] = notes
+        repeats = repeats or (1 if time else 2)
+        parts = splits.make_splits(prepared, folds=folds, repeats=repeats, gap=gap, seed=seed)
         smallest = min(part.test.size for part in parts)
         options = run.Options(trials, rounds, select.value, k or min(100, max(1, smallest // 10)), seed, device.value)
         if k is not None and not prepared.binary:
-            raise tables.DataError(f"-k must be left out unless one value is positive (--positive), got {k}")
+            raise reading.DataError(f"-k must be left out unless one value is positive (--positive), got {k}")
         if options.k > smallest:
-            raise tables.DataError(f"-k must be at most the rows of the smallest test part, {smallest}, got {k}")
+            raise reading.DataError(f"-k must be at most the rows of the smallest test part, {smallest}, got {k}")
         engines = _engines(engine)
         _check_device(engines, device)
-        _say_what(console, prepared, parts)
+        design = splits.Design(
+            folds, repeats, seed, time, gap, group, tuple(dropped), tuple(declared), tuple(engines)
+        )  # fmt: skip
+        _say_what(console, prepared, parts, design)
         results = _with_progress(aside, prepared, parts, engines, options)
         if not results:
             console.print("Interrupted before a split was finished: nothing to report.")
             raise typer.Exit(130)
         summary = summarize(results, parts, options, len(prepared.values))
         code = snippet.winner_code(prepared, table, summary.winner)
+        compared = report.Comparison(prepared, design, parts, options, results, summary, code)
         if json is not None:
-            write(json, report.to_json(prepared, options, results, summary, code).encode())
+            write(json, report.to_json(compared).encode())
         if html is not None:
-            write(html, report.to_html(prepared, options, results, summary, code).encode())
+            write(html, report.to_html(compared).encode())
         for shown in report.terminal_tables(summary, options, console.width):
             console.print(shown)
         for line in summary.verdict:
@@ -176,9 +190,22 @@ def warm_up_kernels(
 def _clear_errors(console: Console) -> Iterator[None]:
     try:
         yield
-    except (tables.DataError, OSError) as error:
+    except (reading.DataError, OSError) as error:
         console.print(f"Error: {escaped(str(error))}", style="red", highlight=False, markup=False)
         raise typer.Exit(2) from error
+
+
+def _read(table: Path | None, categorical: list[str]) -> tuple[str, Any, list[str]]:
+    """The table's name, what it holds, and notes."""
+    if table is None:
+        return *reading.example(), []
+    declared = _names(categorical, reading.column_names(table)) if categorical else []
+    return table.name, *reading.read(table, declared)
+
+
+def _names(given: list[str], columns: Any) -> list[str]:
+    """Names of columns that stand between commas, unless the whole is a name."""
+    return [name for one in given for name in ([one] if one in columns else one.split(","))]
 
 
 def _check_outputs(table: Path | None, outputs: dict[str, Path | None]) -> None:
@@ -189,13 +216,13 @@ def _check_outputs(table: Path | None, outputs: dict[str, Path | None]) -> None:
             continue
         for other, used in taken.items():
             if path.resolve() == used or (path.exists() and used.exists() and path.samefile(used)):
-                raise tables.DataError(f"{option} must be a file of its own, got that of {other}, {str(path)!r}")
+                raise reading.DataError(f"{option} must be a file of its own, got that of {other}, {str(path)!r}")
         taken[option] = path.resolve()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             check_writable(path)
         except OSError as error:
-            raise tables.DataError(
+            raise reading.DataError(
                 f"{option} must be a file that can be written, got {str(path)!r}: {error}"
             ) from error
 
@@ -205,7 +232,7 @@ def _engines(chosen: list[EngineName] | None) -> tuple[Engine, ...]:
     missing = [name.value for name in chosen or [] if name.value not in installed]
     if missing or not installed:
         names = ",".join(missing or ["xgboost", "lightgbm"])
-        raise tables.DataError(f"--engine must be installed: pip install 'boostfocal[{names}]'")
+        raise reading.DataError(f"--engine must be installed: pip install 'boostfocal[{names}]'")
     return tuple(name for name in installed if not chosen or name in {engine.value for engine in chosen})
 
 
@@ -214,17 +241,17 @@ def _check_device(engines: tuple[Engine, ...], device: DeviceName) -> None:
         parameters = dict(DEVICES[engine][device.value])
         reason = missing_device(engine, parameters) if parameters else ""
         if reason:
-            raise tables.DataError(
+            raise reading.DataError(
                 f"--device must be one that {engine} can use here, got {device.value}: {reason}; "
                 "--engine takes one engine alone"
             )
 
 
-def _say_what(console: Console, table: tables.Table, parts: list[splits.Split]) -> None:
+def _say_what(console: Console, table: tables.Table, parts: list[splits.Split], design: splits.Design) -> None:
     console.print(
         escaped(
             f"{table.name}: {table.labels.size:,} rows, {table.outcome}, {table.features.shape[1]} features, "
-            f"{len(parts)} splits"
+            f"{len(parts)} splits {design.kind}"
         ),
         highlight=False,
         markup=False,

@@ -19,7 +19,7 @@ from sklearn import metrics
 from typer.testing import CliRunner
 
 from boostfocal.cli import app
-from boostfocal.compare import judged, run, snippet, splits, summary
+from boostfocal.compare import judged, reading, run, snippet, splits, summary
 from boostfocal.compare import table as tables
 from boostfocal.compare.contenders import CONTENDERS, FOCAL, GAMMA_0, LOG_LOSS, draw_trials
 from boostfocal.compare.summary import Difference
@@ -62,7 +62,7 @@ def csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def compared(csv: Path) -> tuple[tables.Table, list[splits.Split], run.Options, list[run.Result]]:
-    table = tables.prepare("payments.csv", tables.read(csv), "fraud", positive="yes", drop=["day"])
+    table = tables.prepare("payments.csv", reading.read(csv)[0], "fraud", positive="yes", drop=["day"])
     parts = splits.make_splits(table, folds=2, repeats=1, gap=None, seed=0)
     options = run.Options(trials=2, rounds=40, select="average_precision", k=50, seed=0)
     return table, parts, options, run.compare(table, parts, ENGINES, options)
@@ -202,7 +202,7 @@ def classes_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def compared_classes(classes_csv: Path) -> tuple[tables.Table, list[splits.Split], run.Options, list[run.Result]]:
-    table = tables.prepare("classes.csv", tables.read(classes_csv), "speed")
+    table = tables.prepare("classes.csv", reading.read(classes_csv)[0], "speed")
     parts = splits.make_splits(table, folds=2, repeats=1, gap=None, seed=0)
     options = run.Options(trials=1, rounds=40, select="average_precision", k=50, seed=0)
     return table, parts, options, run.compare(table, parts, ENGINES, options)
@@ -248,7 +248,7 @@ def test_the_winners_code_runs_with_names_that_engines_refuse(tmp_path: Path, en
     path = tmp_path / f"odd{suffix}"
     frame = make_frame(400).rename(columns={"a": 'a "1", [b] < {c}: d', "b": "x:1"}).drop(columns="day")
     frame.to_csv(path, index=False) if suffix == ".csv" else frame.to_parquet(path)
-    table = tables.prepare(path.name, tables.read(path), "fraud", positive="yes")
+    table = tables.prepare(path.name, reading.read(path)[0], "fraud", positive="yes")
     parts = splits.make_splits(table, folds=2, repeats=1, gap=None, seed=0)
     results = run.compare(table, parts, (engine,), run.Options(1, 5, "log_loss", 10, 0))
     for result in results[:4]:

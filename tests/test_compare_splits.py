@@ -1,11 +1,13 @@
+import re
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from boostfocal.compare.splits import MIN_POSITIVES, Split, make_splits
-from boostfocal.compare.table import DataError, Table, prepare
+from boostfocal.compare.reading import DataError
+from boostfocal.compare.splits import MIN_POSITIVES, Design, Split, describe, make_splits
+from boostfocal.compare.table import Table, prepare
 
 
 def table(n: int = 2000, *, rate: float = 0.1, time: str | None = None, group: str | None = None) -> Table:
@@ -116,11 +118,68 @@ def test_options_that_do_not_go_together_are_refused() -> None:
         make_splits(table(time="day"), folds=4, repeats=2, gap=None, seed=0)
     with pytest.raises(DataError, match="--gap needs --time, got '7'"):
         make_splits(table(), folds=4, repeats=1, gap="7", seed=0)
-    with pytest.raises(DataError, match="--gap must be a number, in the unit of --time, got '7D'"):
-        make_splits(table(time="day"), folds=4, repeats=1, gap="7D", seed=0)
-    with pytest.raises(DataError, match="--gap must not be negative"):
-        make_splits(table(time="day"), folds=4, repeats=1, gap="-1", seed=0)
-    with pytest.raises(DataError, match='--gap must be a duration such as "7D"'):
-        make_splits(table(time="date"), folds=4, repeats=1, gap="soon", seed=0)
-    with pytest.raises(DataError, match=r"split 1 has \d+ positive rows to fit"):
-        make_splits(table(time="day"), folds=4, repeats=1, gap="37", seed=0)
+
+
+@pytest.mark.parametrize("gap", ["7D", "-1", "inf", "nan", "soon", ""])
+def test_gaps_in_numbers_are_finite_numbers(gap: str) -> None:
+    with pytest.raises(DataError, match=r"--gap must be a number, in the unit of --time.* got"):
+        make_splits(table(time="day"), folds=4, repeats=1, gap=gap, seed=0)
+
+
+@pytest.mark.parametrize("gap", ["7", "7.5", " 7 ", "1e3", "+7", "-7", "-7D", "inf", "NaT", "soon", ""])
+def test_gaps_in_dates_are_durations_with_a_unit(gap: str) -> None:
+    """Without one pandas takes nanoseconds."""
+    with pytest.raises(DataError, match=r'--gap must be a duration with its unit, such as "7D".* got'):
+        make_splits(table(time="date"), folds=4, repeats=1, gap=gap, seed=0)
+
+
+@pytest.mark.parametrize("folds", [4, 8])
+def test_windows_without_positives_say_which_folds_would_do(folds: int) -> None:
+    t = table(3000, time="day")
+    with pytest.raises(DataError, match=r"split 1 has \d+ .*rows to") as raised:
+        make_splits(t, folds=folds, repeats=1, gap="35", seed=0)
+    assert "the gap applies inside training, too" in str(raised.value)
+    found = re.search(r"--folds (\d+) would do", str(raised.value))
+    works = int(found[1]) if found else 1
+    if found:
+        make_splits(t, folds=works, repeats=1, gap="35", seed=0)
+    for between in range(works + 1, folds):
+        with pytest.raises(DataError):
+            make_splits(t, folds=between, repeats=1, gap="35", seed=0)
+
+
+def test_gap_longer_than_the_table_is_refused() -> None:
+    with pytest.raises(DataError, match=r"split 1 has 0 rows to train on.*no number of --folds would do"):
+        make_splits(table(time="day"), folds=4, repeats=1, gap="1000", seed=0)
+
+
+def test_whole_numbers_of_eight_digits_are_dates() -> None:
+    days = pd.date_range("2024-01-28", periods=400, freq="h").repeat(5)
+    frame = pd.DataFrame({"x": np.arange(2000) % 17, "y": np.arange(2000) % 3 == 0, "date": days})
+    numbers = frame.assign(date=days.strftime("%Y%m%d").astype(int))
+    first, second = (prepare("t", one, "y", time="date") for one in (frame.assign(date=days.floor("D")), numbers))
+    np.testing.assert_array_equal(first.time, second.time)
+    assert any("taken for dates" in note for note in second.notes)
+    for a, b in zip(*(make_splits(t, folds=2, repeats=1, gap="2D", seed=0) for t in (first, second)), strict=True):
+        np.testing.assert_array_equal(a.train, b.train)
+    with pytest.raises(DataError, match="with its unit"):
+        make_splits(second, folds=2, repeats=1, gap="2", seed=0)
+    odd = prepare("t", numbers.assign(date=numbers["date"].replace(20240131, 20240231)), "y", time="date")
+    assert odd.time is not None
+    assert odd.time.dtype.kind == "i"
+
+
+def test_record_tells_a_random_split_from_one_with_delay() -> None:
+    assert Design(5, 2, 0).kind == "at random, 5 folds, 2 repeats"
+    assert Design(5, 1, 0, "day", "7D", "card").kind == "forward in day, 5 windows, gap 7D, no card is on both sides"
+    t = table(time="date", group="card", n=8000, rate=0.3)
+    parts = make_splits(t, folds=3, repeats=1, gap="3D", seed=0)
+    for split, told in zip(parts, describe(t, parts), strict=True):
+        assert t.time is not None
+        for name, rows in (("train", split.train), ("test", split.test)):
+            assert told[name] == {
+                "rows": rows.size,
+                "positive": int(t.labels[rows].sum()),
+                "from": pd.Timestamp(t.time[rows].min()).isoformat().removesuffix("T00:00:00"),
+                "to": pd.Timestamp(t.time[rows].max()).isoformat().removesuffix("T00:00:00"),
+            }

@@ -1,9 +1,14 @@
+from datetime import date, time
+from decimal import Decimal
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from boostfocal.compare import reading
 from boostfocal.compare import table as tables
-from boostfocal.compare.table import DataError
+from boostfocal.compare.reading import DataError
 
 
 def frame(n: int = 60) -> pd.DataFrame:
@@ -113,19 +118,135 @@ def test_targets_of_one_or_too_many_values_are_refused() -> None:
     many = pd.concat([frame()] * 4, ignore_index=True).assign(fraud=np.arange(240))
     refused(many, "two to 100 distinct values, got 240 distinct values: '0', '1', '10'")
     refused(frame().assign(fraud=1), "got one class only: '1'")
-    refused(frame().assign(fraud=[None] + [0, 1] * 29 + [0]), "must not be missing in any row, got 1 missing")
+    refused(frame().assign(fraud=None), "must have values, got 60 missing")
     refused(frame(), "--positive must be a value of 'fraud', got 'yes'; there are 'False', 'True'", positive="yes")
 
 
-def test_features_that_no_tree_can_use_are_refused_by_name() -> None:
-    refused(frame().assign(x=3, y="a"), "'x', 'y' are constant; leave out with --drop")
-    refused(frame().assign(x=np.nan), "'x' are all missing")
-    refused(frame().assign(x=[np.inf] + [0.0] * 59), "feature 'x' must be finite or missing, got infinity")
-    refused(
-        frame().assign(x=pd.Timestamp("2020")).assign(x=pd.date_range("2020", periods=60)),
-        "feature 'x' must be numbers",
-    )
+def test_rows_without_a_label_are_left_out_and_counted() -> None:
+    table = frame().assign(fraud=[None] + [0, 1] * 29 + [None])
+    prepared = tables.prepare("t", table, "fraud", time="day")
+    assert prepared.notes[0] == "without a label, and so left out: 2 of 60 rows"
+    np.testing.assert_array_equal(prepared.labels, [0, 1] * 29)
+    np.testing.assert_array_equal(prepared.time, np.arange(1, 59))
+    assert prepared.features.shape[0] == 58
+
+
+KINDS = {
+    "whole numbers": (range(60), "number"),
+    "floats": (np.linspace(0, 1, 60), "number"),
+    "truths": ([True, False] * 30, "number"),
+    "truths with gaps": ([True, False, None] * 20, "number"),
+    "decimals": ([Decimal(i) / 8 for i in range(59)] + [None], "number"),
+    "nullable": (pd.array([1, 2, None] * 20, "Int64"), "number"),
+    "text": (["a", "b", None] * 20, "category"),
+    "arrow text": (pd.array(["a", "b", None] * 20, "string[pyarrow]"), "category"),
+    "categories": (pd.Categorical(["a", "b", None] * 20, categories=["a", "b", "z"]), "category"),
+    "categories of numbers": (pd.Categorical([3, 1, 2] * 20), "category"),
+    "text and numbers": (["a", 1, None] * 20, "category"),
+    "constant": ([7] * 60, "constant"),
+    "one text": (["x"] * 60, "constant"),
+    "missing": ([None] * 60, "all missing"),
+    "timestamps": (pd.date_range("2020", periods=60), "dates: derive numbers from them"),
+    "in a zone": (pd.date_range("2020", periods=60, tz="Europe/Madrid"), "dates: derive numbers from them"),
+    "days": ([date(2020, 1, 1 + i % 28) for i in range(60)], "dates: derive numbers from them"),
+    "dates as text": ([f"2020-01-{1 + i % 28:02}" for i in range(60)], "dates: derive numbers from them"),
+    "times as text": ([f"2020-01-01T{i % 24:02}:00:00Z" for i in range(60)], "dates: derive numbers from them"),
+    "durations": (pd.to_timedelta(range(60), "h"), "durations: make numbers of them"),
+    "hours": ([time(i % 24) for i in range(60)], "times of day: make numbers of them"),
+    "bytes": ([b"a", b"b"] * 30, "bytes"),
+    "lists": ([[1, 2], [3]] * 30, "neither numbers nor text"),
+    "records": ([{"a": 1}, {"a": 2}] * 30, "neither numbers nor text"),
+    "complex": (np.arange(60) * 1j, "neither numbers nor text"),
+}
+
+
+def test_each_kind_of_column_has_its_rule_and_what_is_left_out_is_noted() -> None:
+    table = frame().assign(**{name: values for name, (values, _) in KINDS.items()})
+    prepared = tables.prepare("t", table, "fraud")
+    for name, (_, becomes) in KINDS.items():
+        assert prepared.becomes[name] == becomes, name
+        assert (name in prepared.features) == (becomes in ("number", "category"))
+        if name not in prepared.features:
+            assert any(f"'{name}'" in note and becomes in note for note in prepared.notes), name
+    matrix = prepared.matrix()
+    assert matrix.shape == (60, len(prepared.features.columns))
+    decimals = matrix[:, list(prepared.features).index("decimals")]
+    np.testing.assert_array_equal(decimals[:59], np.arange(59, dtype=np.float32) / 8)
+    assert np.isnan(decimals[59])
+    codes = matrix[:, list(prepared.features).index("categories of numbers")]
+    np.testing.assert_array_equal(codes, [2, 0, 1] * 20)
+
+
+def test_table_without_a_column_that_can_be_used_is_refused() -> None:
     refused(frame()[["fraud", "day"]], "at least one feature", time="day")
+    refused(frame()[["fraud"]].assign(a=1, b=b"x"), r"at least one feature .*'a' \(constant\); 'b' \(bytes\)")
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e39, 1e300, -3.5e38, Decimal("1e39")])
+def test_numbers_that_float32_cannot_hold_are_refused(value: object) -> None:
+    refused(
+        frame().assign(x=[value] + [type(value)(0)] * 59), "feature 'x' must be finite float32 numbers or missing, got"
+    )
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    table = frame().assign(
+        x=[np.inf, 1] * 30, z=[1e39, 1] * 30, card=[None] * 30 + [1] * 30, when=["soon"] * 60, fraud=1
+    )
+    with pytest.raises(DataError) as raised:
+        tables.prepare("t", table, "fraud", time="when", group="card")
+    for part in ("'x'", "'z'", "--group 'card'", "--time 'when'", "--target 'fraud'"):
+        assert part in str(raised.value)
+    with pytest.raises(DataError) as raised:
+        tables.prepare("t", table, "fraud", time="nope", group="neither", drop=["nor", "fraud"])
+    for part in ("'nope'", "'neither'", "'nor'", "--drop must not be the target"):
+        assert part in str(raised.value)
+
+
+def test_copies_of_rows_that_may_straddle_a_split_are_counted() -> None:
+    rng = np.random.default_rng(0)
+    once = pd.DataFrame({"x": rng.normal(size=300), "y": rng.integers(0, 2, 300), "card": range(300)})
+    four = pd.concat([once] * 4, ignore_index=True)
+
+    def notes(table: pd.DataFrame, **options: object) -> list[str]:
+        found = tables.prepare("t", table, "y", **options).notes  # type: ignore[arg-type]
+        return [note for note in found if "exact copies" in note]
+
+    (note,) = notes(four, drop=["card"])
+    assert note.startswith("1,200 of 1,200 rows")
+    assert "--group" in note
+    assert not notes(once, drop=["card"])
+    assert not notes(four, group="card")
+    assert notes(four.assign(card=range(1200)), group="card")
+    assert not notes(four.assign(y=np.arange(1200) % 7 == 0, x=rng.normal(size=1200)), drop=["card"])
+
+
+def test_text_of_a_csv_that_was_read_as_something_else_is_noted_and_can_be_kept(tmp_path: Path) -> None:
+    lines = ["code,country,n,label"] + [f"{i % 40:04},{['NA', 'DE', ''][i % 3]},{i},{i % 2}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    _, notes = reading.read(tmp_path / "t.csv")
+    assert len(notes) == 2
+    assert "'code'" in notes[0]
+    assert "'country'" in notes[1]
+    assert "'NA'" in notes[1]
+    assert all("--categorical" in note for note in notes)
+    kept, notes = reading.read(tmp_path / "t.csv", ["code", "country"])
+    assert notes == []
+    assert kept["code"].tolist()[:3] == ["0000", "0001", "0002"]
+    assert kept["country"].iloc[:2].tolist() == ["NA", "DE"]
+    assert kept["country"].isna().sum() == 20
+    prepared = tables.prepare("t", kept, "label", categorical=["code", "country"])
+    assert prepared.becomes["code"] == "category"
+    (tmp_path / "target.csv").write_text("x,y\n" + "\n".join(f"{i},{['None', 'some'][i % 2]}" for i in range(60)))
+    assert "'None'" in reading.read(tmp_path / "target.csv")[1][0]
+    kept, _ = reading.read(tmp_path / "target.csv", ["y"])
+    assert tables.prepare("t", kept, "y").values == ("None", "some")
+
+
+def test_numbers_of_a_parquet_file_may_be_declared_categories() -> None:
+    prepared = tables.prepare("t", frame().assign(shop=np.arange(60) % 5), "fraud", categorical=["shop"])
+    assert prepared.becomes["shop"] == "category"
+    assert prepared.features["shop"].cat.categories.tolist() == ["0", "1", "2", "3", "4"]
 
 
 def test_a_constant_beside_missing_values_is_a_feature() -> None:
@@ -160,18 +281,27 @@ def test_text_that_differs_from_row_to_row_is_noted() -> None:
     assert "--drop" in note
 
 
-def test_files_are_read_and_bad_ones_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_files_are_read_and_bad_ones_refused(tmp_path: Path) -> None:
     table = frame()
     table.to_csv(tmp_path / "t.csv", index=False)
     table.to_csv(tmp_path / "t.csv.gz", index=False)
     table.to_parquet(tmp_path / "t.parquet")
     for name in ("t.csv", "t.csv.gz", "t.parquet"):
-        read = tables.read(tmp_path / name)
+        read, notes = reading.read(tmp_path / name)
+        assert notes == []
         np.testing.assert_allclose(read["amount"], table["amount"])
     (tmp_path / "twice.csv").write_text("a,b,a\n1,2,3\n")
     (tmp_path / "broken.parquet").write_text("nothing")
     (tmp_path / "empty.csv").write_text("")
+    whole = (tmp_path / "t.csv.gz").read_bytes()
+    (tmp_path / "cut.csv.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "damaged.csv.gz").write_bytes(whole[:40] + b"damage" + whole[46:])
+    (tmp_path / "plain.csv.gz").write_text("a,b")
     for name, match in {
+        "cut.csv.gz": "cannot be read",
+        "damaged.csv.gz": "cannot be read",
+        "plain.csv.gz": "cannot be read",
+        "x" * 300 + ".csv": "no such file",
         "none.csv": "no such file",
         "twice.csv": "column names must differ, got twice: 'a'",
         "broken.parquet": "cannot be read",
@@ -179,7 +309,7 @@ def test_files_are_read_and_bad_ones_refused(tmp_path) -> None:  # type: ignore[
         "t.xlsx": "no such file",
     }.items():
         with pytest.raises(DataError, match=match):
-            tables.read(tmp_path / name)
+            reading.read(tmp_path / name)
     (tmp_path / "t.xlsx").write_text("")
     with pytest.raises(DataError, match=r"must end in \.csv, \.csv\.gz or \.parquet"):
-        tables.read(tmp_path / "t.xlsx")
+        reading.read(tmp_path / "t.xlsx")

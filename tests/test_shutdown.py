@@ -37,7 +37,10 @@ def test_large_calls_at_the_end_of_the_interpreter_compute_in_their_own_thread()
 
 @pytest.mark.parametrize(
     ("broken", "name", "other"),
-    [("lightgbm", "FocalLGBMClassifier", "FocalXGBClassifier"), ("xgboost", "FocalXGBClassifier", "FocalLGBMClassifier")],
+    [
+        ("lightgbm", "FocalLGBMClassifier", "FocalXGBClassifier"),
+        ("xgboost", "FocalXGBClassifier", "FocalLGBMClassifier"),
+    ],
 )
 def test_an_engine_that_fails_to_import_says_why(broken: str, name: str, other: str, tmp_path: Path) -> None:
     """As LightGBM does under -OO, which takes its docstrings away, and either where its library is damaged."""

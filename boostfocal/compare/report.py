@@ -2,7 +2,7 @@
 
 import json
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import Any
@@ -15,9 +15,10 @@ from rich.table import Table as TerminalTable
 
 from boostfocal.metrics.scores import ECE_BINS
 
-from . import charts
+from . import charts, splits
 from .judged import SELECTION_METRICS, Metric
 from .run import Options, Result
+from .splits import Design, Split
 from .summary import Difference, Summary, as_json
 from .table import Table
 
@@ -99,23 +100,40 @@ def span(difference: Difference) -> str:
     return f"{difference.mean:+.4f} ± {difference.half_width:.4f}"
 
 
-def to_json(table: Table, options: Options, results: list[Result], summary: Summary, code: str) -> str:
+@dataclass(frozen=True)
+class Comparison:
+    """All that a report tells of."""
+
+    table: Table
+    design: Design
+    splits: list[Split]
+    options: Options
+    results: list[Result]
+    summary: Summary
+    code: str
+
+
+def to_json(compared: Comparison) -> str:
     """Everything but the predictions, as JSON."""
     content: dict[str, Any] = {
         "environment": environment(),
-        "table": describe(table),
-        "options": asdict(options),
-        "summary": as_json(summary),
-        "winner_code": code,
+        "table": describe(compared.table),
+        "design": asdict(compared.design) | {"kind": compared.design.kind},
+        "splits": splits.describe(compared.table, compared.splits),
+        "options": asdict(compared.options),
+        "summary": as_json(compared.summary),
+        "winner_code": compared.code,
         "results": [
-            {name: value for name, value in vars(result).items() if name not in ("test", "proba")} for result in results
+            {name: value for name, value in vars(result).items() if name not in ("test", "proba")}
+            for result in compared.results
         ],
     }
     return json.dumps(content, indent=2) + "\n"
 
 
-def to_html(table: Table, options: Options, results: list[Result], summary: Summary, code: str) -> str:
+def to_html(compared: Comparison) -> str:
     """One self-contained page."""
+    table, results, summary = compared.table, compared.results, compared.summary
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = page.from_string(files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8"))
     return template.render(
@@ -124,10 +142,12 @@ def to_html(table: Table, options: Options, results: list[Result], summary: Summ
         summary=summary,
         best=_best(summary),
         span=span,
-        options=options,
+        design=compared.design,
+        splits=splits.describe(table, compared.splits),
+        options=compared.options,
         ece_bins=ECE_BINS,
         environment=environment(),
-        code=code,
+        code=compared.code,
         precision_recall=charts.precision_recall(results, table.labels),
         reliability=charts.reliability(results, table.labels),
         differences=[(metric.title, charts.differences(summary, metric)) for metric in SELECTION_METRICS.values()],
@@ -147,6 +167,8 @@ def describe(table: Table) -> dict[str, Any]:
         "positive": table.positive if table.binary else None,
         "features": int(table.features.shape[1]),
         "categorical": len(table.categorical),
+        "columns": dict(table.becomes),
+        "notes": table.notes,
     }
 
 

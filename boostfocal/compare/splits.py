@@ -1,5 +1,6 @@
 """Training and test rows: stratified, forward in time, and by entity; for the outer and the inner level."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,11 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .table import DataError, Table
+from .reading import DataError
+from .table import Table
 
 Index = NDArray[np.int64]
 
 MIN_POSITIVES = 5  # in each part that something is measured on: below, average precision says nothing
+VERBS = {"fit": "fit", "validation": "choose settings by", "test": "test"}
 INNER_FOLDS = 4  # a quarter of the training rows chooses hyperparameters and the number of rounds
 
 
@@ -23,6 +26,57 @@ class Split:
     fit: Index
     validation: Index
     test: Index
+
+
+@dataclass(frozen=True)
+class Design:
+    """How rows are split, and by which engines they are learned, as the user asked for it."""
+
+    folds: int
+    repeats: int
+    seed: int
+    time: str | None = None
+    gap: str | None = None
+    group: str | None = None
+    drop: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    engines: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """In words."""
+        entities = f"no {self.group} is on both sides" if self.group else ""
+        if self.time:
+            words = [f"forward in {self.time}, {self.folds} windows", f"gap {self.gap}" if self.gap else "no gap"]
+        else:
+            repeated = f", {self.repeats} repeats" if self.repeats > 1 else ""
+            words = [f"at random, {self.folds} folds{repeated}"]
+        return ", ".join([*words, entities] if entities else words)
+
+
+def describe(table: Table, splits: list[Split]) -> list[dict[str, Any]]:
+    """Of each split the rows, the rows of the rarer classes, and the times, of training and of testing."""
+    result: list[dict[str, Any]] = []
+    for number, split in enumerate(splits, start=1):
+        parts: dict[str, Any] = {"split": number}
+        for part, rows in (("train", split.train), ("test", split.test)):
+            counts = np.bincount(table.labels[rows], minlength=len(table.values)).tolist()
+            parts[part] = {"rows": int(rows.size)}
+            parts[part] |= (
+                {"positive": counts[1]} if table.binary else {"classes": dict(zip(table.values, counts, strict=True))}
+            )
+            if table.time is not None:
+                first, last = table.time[rows].min(), table.time[rows].max()
+                parts[part] |= {"from": _moment(first), "to": _moment(last)}
+        result.append(parts)
+    return result
+
+
+def _moment(time: Any) -> Any:
+    if isinstance(time, np.datetime64):
+        text = pd.Timestamp(time).isoformat()
+        return text.removesuffix("T00:00:00")
+    return time.item()
 
 
 def make_splits(table: Table, *, folds: int, repeats: int, gap: str | None, seed: int) -> list[Split]:
@@ -39,6 +93,18 @@ def make_splits(table: Table, *, folds: int, repeats: int, gap: str | None, seed
     DataError
         If a part would have fewer than 5 rows of a class.
     """
+    _check_options(table, folds, repeats, gap)
+    result, problem = _splits(table, folds, repeats, gap, seed)
+    if problem:
+        works = next((n for n in range(folds - 1, 1, -1) if _works(table, n, repeats, gap, seed)), None)
+        within = "; the gap applies inside training, too, where settings are chosen" if gap is not None else ""
+        advice = "no number of --folds would do" if works is None else f"--folds {works} would do"
+        others = "a shorter --gap, or more data" if gap is not None else "more data"
+        raise DataError(f"{problem}, {MIN_POSITIVES} are needed{within}: {advice}; else {others}")
+    return result
+
+
+def _check_options(table: Table, folds: int, repeats: int, gap: str | None) -> None:
     if repeats > 1 and table.time is not None:
         raise DataError(f"--repeats must be 1 with --time, got {repeats}: the windows of time are not random")
     if gap is not None and table.time is None:
@@ -48,17 +114,28 @@ def make_splits(table: Table, *, folds: int, repeats: int, gap: str | None, seed
         needed = int(np.ceil(MIN_POSITIVES * max(folds, INNER_FOLDS * folds / (folds - 1))))
         if count < needed:
             raise DataError(f"{table.name} must have at least {needed} {name} rows for {folds} folds, got {count}")
+
+
+def _splits(table: Table, folds: int, repeats: int, gap: str | None, seed: int) -> tuple[list[Split], str]:
+    """The splits, and what is wrong with them, if anything is."""
     rows = np.arange(table.labels.size)
-    result = []
+    result: list[Split] = []
     for repeat in range(repeats):
         for train, test in _parts(table, rows, folds, gap, seed + repeat):
+            if train.size <= INNER_FOLDS:
+                return [], f"split {len(result) + 1} has {train.size} rows to train on"
             # stratified folds are exchangeable: take the first; of windows of time the last is the newest
             inner = _parts(table, train, INNER_FOLDS, gap, seed + repeat, last_only=True)
             fit, validation = inner[-1]
             result.append(Split(train, fit, validation, test))
-    for number, split in enumerate(result):
-        _check(table, split, number)
-    return result
+    return result, _problem(table, result)
+
+
+def _works(table: Table, folds: int, repeats: int, gap: str | None, seed: int) -> bool:
+    try:
+        return not _splits(table, folds, repeats, gap, seed)[1]
+    except DataError:
+        return False
 
 
 def _counts(table: Table, labels: NDArray[Any]) -> list[tuple[str, int]]:
@@ -114,22 +191,23 @@ def _gap(gap: str | None, time: NDArray[Any]) -> Any:
     dates = time.dtype.kind == "M"
     if gap is None:
         return np.timedelta64(0, "s") if dates else 0
+    accepted = 'a duration with its unit, such as "7D" or "12h"' if dates else "a number, in the unit of --time"
     try:
-        value = pd.Timedelta(gap).to_timedelta64() if dates else float(gap)
+        if dates and not re.search("[A-Za-z:]", gap):
+            raise ValueError("it has no unit")  # pandas would take nanoseconds
+        value: Any = np.timedelta64(pd.Timedelta(gap).value, "ns") if dates else float(gap)
     except ValueError as error:
-        accepted = 'a duration such as "7D" or "12h"' if dates else "a number, in the unit of --time"
         raise DataError(f"--gap must be {accepted}, got {gap!r}") from error
-    if value < (np.timedelta64(0, "s") if dates else 0) or value != value:
-        raise DataError(f"--gap must not be negative, got {gap!r}")
+    if not np.isfinite(value) or value < (np.timedelta64(0, "s") if dates else 0):
+        raise DataError(f"--gap must be {accepted}, finite and not negative, got {gap!r}")
     return value
 
 
-def _check(table: Table, split: Split, number: int) -> None:
-    for part in ("fit", "validation", "test"):
-        labels = table.labels[getattr(split, part)]
-        for name, count in _counts(table, labels):
-            if count < MIN_POSITIVES:
-                raise DataError(
-                    f"split {number + 1} has {count} {name} rows to {part}, {MIN_POSITIVES} are needed: "
-                    "use fewer --folds, a shorter --gap, or more data"
-                )
+def _problem(table: Table, splits: list[Split]) -> str:
+    """What is wrong with the first part that has too few rows of a class, if any has."""
+    for number, split in enumerate(splits):
+        for part in ("fit", "validation", "test"):
+            for name, count in _counts(table, table.labels[getattr(split, part)]):
+                if count < MIN_POSITIVES:
+                    return f"split {number + 1} has {count} {name} rows to {VERBS[part]}"
+    return ""

