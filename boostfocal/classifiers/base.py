@@ -17,6 +17,7 @@ from sklearn.utils.validation import column_or_1d
 from .. import devices, validation
 from ..base import Float64s
 from ..posterior import Loss, Posterior, center_on_base_rate, weights_classes_equally
+from .categories import categories_of, with_categories
 from .labels import as_labels, check_rows, encode
 from .parameters import PARAMETERS, as_json, from_json
 from .saving import Saved, all_or_nothing
@@ -154,6 +155,7 @@ class FocalClassifier(Saved):
             scale,
             weights_are_costs=bool(weighting.class_weights),
             parameters=as_json(given, (*PARAMETERS, *self.CLASS_WEIGHTS), loss, classes),
+            categories=categories_of(X),
         )
         return state, codes, sample_weight
 
@@ -189,6 +191,11 @@ class FocalClassifier(Saved):
     def classes_(self) -> NDArray[Any]:
         """Labels of the classes, in the order of the columns of `predict_proba`."""
         return self._fitted().classes
+
+    @property
+    def categories_(self) -> dict[str, list[Any]]:
+        """Categories of each column of training's table that has some; a loaded model knows them, too."""
+        return {name: list(values) for name, values in self._fitted().categories.items()}
 
     @property
     def posterior_(self) -> Posterior:
@@ -296,7 +303,9 @@ class FocalClassifier(Saved):
         if weights is not None:
             validation.check_values(sample_weight=weights)
             validation.positive(weights.sum(), "sample_weight")
-        booster = self._refit(X, codes, _scaled(weights, state.weight_scale, codes.size), decay)
+        booster = self._refit(
+            with_categories(X, state.categories), codes, _scaled(weights, state.weight_scale, codes.size), decay
+        )
         rates = rates_by_class(state.parameters["sampling_rates"], state.classes)
         self._adopt(booster, replace(state, posterior=Posterior.from_sampling_rates(state.loss, rates)))
         if np.unique(codes).size == state.classes.size:

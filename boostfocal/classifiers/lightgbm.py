@@ -17,6 +17,7 @@ from .. import validation
 from ..base import Float64s, Hessian
 from . import base, files
 from . import lightgbm_training as training
+from .categories import with_categories
 from .labels import check_unmasked
 from .parameters import PARAMETERS, check_names, documented
 from .state import FittedState
@@ -245,7 +246,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         known = self.booster_.feature_name()
         if names and self._fitted_with_feature_names and [training.underscored(name) for name in names] != known:
             raise ValueError(f"X must have the columns of training in their order, {known}, got {names}")
-        return np.asarray(lgb.LGBMModel.predict(self, X, **options))
+        return np.asarray(lgb.LGBMModel.predict(self, with_categories(X, self.state_.categories), **options))
 
     def _margin(self, X: Any, **options: Any) -> NDArray[Any]:
         self._check_fitted()

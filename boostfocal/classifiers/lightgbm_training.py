@@ -95,8 +95,8 @@ def train(
         add_to_first_trees(plain.booster_, start)
     known = previous is None or previous.state_.extras["training"] is not None
     extras = {"start_inside": inside, "training": watch.runs if known else None}
-    history = {name: getattr(plain, name) for name in ("_evals_result", "_best_iteration", "_best_score")}
-    history["_fitted_with_feature_names"] = plain._fitted_with_feature_names
+    names = ("_evals_result", "_best_iteration", "_best_score", "_fitted_with_feature_names")  # the last from 4.7 on
+    history = {name: getattr(plain, name) for name in names if hasattr(plain, name)}
     return plain.booster_, replace(state, start_by_row=by_row, extras=extras), history
 
 

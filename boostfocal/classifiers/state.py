@@ -14,6 +14,7 @@ from ..focal import FocalLoss
 from ..posterior import Loss, Posterior
 from ..softmax import SoftmaxFocalLoss
 from ..validation import Interval, number
+from .categories import Categories, check_categories
 
 POSITIVE = Interval(0, float(np.finfo(np.float32).max), "]")
 
@@ -40,6 +41,8 @@ class FittedState:
         Whether the engine's class weights were given, which are then the costs of `predict`.
     parameters : mapping, optional
         Our parameters and the engine's class weights that the model was trained with, as JSON values.
+    categories : mapping of str to list, optional
+        Categories of the columns of training's table that have some.
     extras : mapping, optional
         What is of one engine alone, as JSON values.
     """
@@ -52,6 +55,7 @@ class FittedState:
     start_by_row: bool = False
     weights_are_costs: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    categories: Categories = field(default_factory=dict)
     extras: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -76,6 +80,7 @@ class FittedState:
             "start_by_row": self.start_by_row,
             "weights_are_costs": self.weights_are_costs,
             "parameters": dict(self.parameters),
+            "categories": dict(self.categories),
             "extras": dict(self.extras),
         }
 
@@ -103,7 +108,8 @@ class FittedState:
         if not (isinstance(by_row, bool) and isinstance(costs, bool)):
             raise TypeError(f"start_by_row and weights_are_costs must be true or false, got {by_row!r}, {costs!r}")
         parameters, extras = dict(values["parameters"]), dict(values["extras"])
-        return cls(classes, posterior, start, offset, scale, by_row, costs, parameters, extras)
+        categories = check_categories(values["categories"])
+        return cls(classes, posterior, start, offset, scale, by_row, costs, parameters, categories, extras)
 
 
 def untrained(loss: Loss, classes: NDArray[Any]) -> FittedState:

@@ -16,6 +16,7 @@ from .. import devices
 from ..base import Float64s, Hessian
 from . import base, files
 from . import xgboost_training as training
+from .categories import with_categories
 from .labels import check_unmasked
 from .parameters import PARAMETERS, check_names, documented
 from .state import FittedState
@@ -222,6 +223,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         if self.state_.start_by_row and options.get("base_margin") is None:
             raise ValueError("base_margin must be given: the model was trained from one for each row")
         check_unmasked("X", X)
+        X = with_categories(X, self.state_.categories)
         margin = xgb.XGBModel.predict(self, X, output_margin=True, **options)  # what XGBClassifier's calls, too
         return np.asarray(devices.to_host("margin", margin))  # of rows on a device they are there
 
