@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .classifiers import ModelFileError, load
+from .classifiers import TRUSTED_TYPES, ModelFileError, load
 from .decisions import cost_threshold, daily_alerts
 from .focal import FocalLoss
 from .metrics import (
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "TRUSTED_TYPES",
     "AveragePrecision",
     "Brier",
     "CardPrecision",

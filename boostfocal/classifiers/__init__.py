@@ -6,7 +6,20 @@ from typing import Any
 
 from .files import ModelFileError
 
-__all__ = ["ModelFileError", "load"]
+__all__ = ["TRUSTED_TYPES", "ModelFileError", "load"]
+
+TRUSTED_TYPES = (
+    "boostfocal.classifiers.lightgbm.FocalLGBMClassifier",
+    "boostfocal.classifiers.state.FittedState",
+    "boostfocal.classifiers.xgboost.FocalXGBClassifier",
+    "boostfocal.focal.FocalLoss",
+    "boostfocal.posterior.Posterior",
+    "boostfocal.softmax.SoftmaxFocalLoss",
+    "collections.OrderedDict",
+    "lightgbm.basic.Booster",
+    "xgboost.core.Booster",
+)
+"""The types in a fitted classifier, for skops, and for MLflow, which saves with it: they load what is named to them."""
 
 
 def load(path: str | os.PathLike[str]) -> Any:

@@ -88,9 +88,20 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         self.focal_max_step = focal_max_step
         self.sampling_rates = sampling_rates
 
+    @property
+    def objective(self) -> Any:
+        """A name that tools such as SHAP do not take for that of cross-entropy, whose link is the sigmoid."""
+        given = vars(self).get("objective")
+        return "focal_loss" if given is None else given
+
+    @objective.setter
+    def objective(self, given: Any) -> None:
+        self.__dict__["objective"] = given
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """As LightGBM's, whose own looks at the signatures of all our classes for each prediction."""
-        return {name: getattr(self, name) for name in _parameter_names(type(self))} | dict(self._other_params)
+        given = {name: getattr(self, name) for name in _parameter_names(type(self))}
+        return given | {"objective": vars(self)["objective"]} | dict(self._other_params)
 
     def _process_params(self, stage: str) -> dict[str, Any]:
         """Without ours, of which LightGBM would warn."""
