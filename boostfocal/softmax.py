@@ -18,6 +18,7 @@ from .partitions import summed
 from .validation import Interval
 
 ALPHA = Interval(1e-15, 1e15)
+SMALL_GAMMA = 1e-12  # up to which one step from gamma 0 is exact, while brackets of a root grow as 1 / gamma
 LARGEST = 1e300  # margins are cut here, so that infinite ones give limits and not NaN
 
 
@@ -277,8 +278,11 @@ class SoftmaxFocalLoss(FocalLossBase):
         possible = values > 0
         margins = log_eta + np.log(self._alpha)
         several = possible.sum(axis=-1) > 1
-        if self.gamma > 0 and several.any():
+        if self.gamma > SMALL_GAMMA and several.any():
             margins[several] = self._solve(log_eta[several])
+        elif self.gamma > 0 and several.any():
+            with np.errstate(invalid="ignore"):
+                margins[several] += log_eta[several] - self._log_eta(margins[several])
         margins[~possible] = -np.inf
         means = np.sum(margins, axis=-1, where=possible, keepdims=True) / possible.sum(axis=-1, keepdims=True)
         return margins - means

@@ -664,3 +664,11 @@ def test_negative_zero_is_a_label_and_a_weight(dtype: type[np.floating]) -> None
     for result, expected in zip(signed, loss.gradient_hessian([0, 1], margins, [1, 0]), strict=True):
         assert_array_equal(result, expected)
     assert loss.optimal_margin(np.array([-0.0, 1], dtype)) == loss.optimal_margin([0, 1])
+
+
+@pytest.mark.parametrize("gamma", [5e-324, 1e-300, 1e-17, 1e-14, 1e-12, 1e-9, (1e-17, 2.0), (0.0, 1e-14)])
+@pytest.mark.parametrize("alpha", [None, 1e-6, 0.25])
+def test_margins_of_gammas_near_zero_map_back(gamma: Any, alpha: Any) -> None:
+    proba = np.array([0, 1e-300, 1e-12, 0.01, 0.3, 0.5, 0.98, 1 - 1e-12, 1])
+    loss = FocalLoss(gamma, alpha)
+    assert_allclose(loss.predict_proba(loss.margin(proba)), proba, rtol=1e-11)

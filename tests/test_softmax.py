@@ -281,6 +281,17 @@ def test_posterior_of_many_rows_is_that_of_each(gamma: float, order: Any) -> Non
     )
 
 
+@pytest.mark.parametrize("gamma", [5e-324, 1e-300, 1e-17, 1e-16, 1e-14, 1e-12, 1.1e-12, 1e-9, 1e-6])
+@pytest.mark.parametrize("alpha", [None, (1e-3, 1.0, 1e3)])
+def test_margins_of_gammas_near_zero_are_those_of_gamma_0(gamma: float, alpha: Any) -> None:
+    rng = np.random.default_rng(0)
+    rows = [[0.98, 0.01, 0.01], [1, 0, 0], [0.5, 0.5, 0], [1e-300, 1e-300, 1], [1 - 2e-12, 1e-12, 1e-12]]
+    proba = np.concatenate([rng.dirichlet([1, 1, 1], 5), rng.dirichlet([0.05] * 3, 20), rows])
+    margins = SoftmaxFocalLoss(3, gamma, alpha).margin(proba)
+    assert_allclose(SoftmaxFocalLoss(3, gamma, alpha).predict_proba(margins), proba, rtol=1e-11, atol=1e-320)
+    assert_allclose(margins, SoftmaxFocalLoss(3, 0.0, alpha).margin(proba), rtol=1e-12, atol=1e3 * gamma + 1e-12)
+
+
 def test_margins_of_certainty_are_infinite_and_map_back() -> None:
     loss = SoftmaxFocalLoss(3, 2.0, (1.0, 2.0, 3.0))
     proba = np.array([[0.2, 0.0, 0.8], [0.0, 0.0, 1.0]])
