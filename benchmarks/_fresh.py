@@ -1,4 +1,4 @@
-"""One fresh process of `startup.py`. It does what it is asked for, and prints what each step took, as JSON.
+"""One fresh process of `startup.py` or `scoring.py`. It does what it is asked for, and prints the seconds as JSON.
 
 Modules are imported where they are needed, since importing is part of what is measured.
 """
@@ -126,6 +126,16 @@ def scoring(path: str, parent: str) -> dict[str, float]:
         with open(path, "rb") as file:  # the class has no other way to be kept
             model = pickle.load(file)
     model.predict_proba(row)
+    return {"seconds": perf_counter() - begin, "MiB": _mebibytes() - before}
+
+
+def onnx(path: str, dtype: str) -> dict[str, float]:
+    """The same with ONNX Runtime."""
+    row = np.zeros((1, 10), dtype)
+    before, begin = _mebibytes(), perf_counter()
+    import onnxruntime
+
+    onnxruntime.InferenceSession(path).run(["probabilities"], {"X": row})
     return {"seconds": perf_counter() - begin, "MiB": _mebibytes() - before}
 
 

@@ -1,12 +1,8 @@
-"""What a fresh process waits for: the import, first calls, a small training, a loaded model's first answer.
+"""What a fresh process waits for: the import, first calls, a small training; and the price of a call.
 
-Beside the engines' own objectives and classes, the first time ever, with compiled kernels kept, and without a compiler.
+Beside the engines' own objectives, the first time ever, with compiled kernels kept, and without a compiler.
 """
 
-import json
-import os
-import pickle
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,48 +13,15 @@ import lightgbm as lgb
 import numpy as np
 import xgboost as xgb
 from _measure import Report, parser
+from _processes import FIRST, KEPT, NUMPY, OWN, Processes, in_turns, median
 
-from boostfocal import FocalLGBMClassifier, FocalLoss, FocalXGBClassifier
+from boostfocal import FocalLoss
 
-OWN, FIRST, KEPT, NUMPY = "the engine's own", "first time ever", "kernels kept", "without llvmlite"
 WAYS = (OWN, FIRST, KEPT, NUMPY)
 ENGINES = ("xgboost", "lightgbm")
 KINDS = ("binary", "with its metric", "three classes")
 CALLS = ("binary", "float64 margins", "any gamma", "metric", "three classes")
 REPEATS, ROWS, ROUNDS = 10, 10_000, 50
-
-
-class Processes:
-    """Fresh processes, one after the other. Kernels are kept in a folder of their own."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def run(self, what: str, *arguments: Any, way: str = KEPT) -> Any:
-        with TemporaryDirectory(dir=self._folder) as empty:
-            kept = empty if way == FIRST else self._folder / "kept"
-            asked = json.dumps([what, arguments, way != NUMPY])
-            done = subprocess.run(
-                [sys.executable, Path(__file__).parent / "_fresh.py", asked],
-                env=os.environ | {"BOOSTFOCAL_CACHE_DIR": str(kept)}, stdout=subprocess.PIPE, text=True, check=True,
-            )  # fmt: skip
-        return json.loads(done.stdout)
-
-
-def in_turns(repeats: int, processes: dict[Any, Callable[[], Any]]) -> dict[Any, list[Any]]:
-    """What each returned in each repeat; they take turns. Of several repeats the first is not counted."""
-    if repeats > 1:
-        for call in processes.values():
-            call()
-    found: dict[Any, list[Any]] = {name: [] for name in processes}
-    for _ in range(repeats):
-        for name, call in processes.items():
-            found[name].append(call())
-    return found
-
-
-def median(values: Any) -> float:
-    return float(np.median(list(values)))
 
 
 def first_calls(report: Report, fresh: Processes, repeats: int) -> None:
@@ -102,53 +65,6 @@ def trainings(report: Report, fresh: Processes, kinds: Sequence[str], repeats: i
     )
 
 
-def scoring(report: Report, fresh: Processes, folder: Path, repeats: int, trees: int) -> None:
-    random = np.random.default_rng(0)
-    X = random.standard_normal((5000, 10), np.float32)
-    y = (X[:, 0] + random.logistic(size=5000) > 1).astype(int)
-    classes: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-        "xgboost": (FocalXGBClassifier, xgb.XGBClassifier, {}),
-        "lightgbm": (FocalLGBMClassifier, lgb.LGBMClassifier, {"verbosity": -1}),
-    }
-    rows: list[Any] = []
-    processes: dict[Any, Callable[[], Any]] = {}
-    models: dict[str, tuple[Any, Any]] = {}
-    for engine, (ours, parent, options) in classes.items():
-        models[engine] = (
-            ours(n_estimators=trees, n_jobs=1, **options).fit(X, y),
-            parent(n_estimators=trees, n_jobs=1, **options).fit(X, y),
-        )
-        our_path, their_path = str(folder / f"ours.{engine}"), str(folder / f"{engine}.ubj")
-        models[engine][0].save_model(our_path)
-        if engine == "xgboost":
-            models[engine][1].save_model(their_path)
-        else:
-            Path(their_path).write_bytes(pickle.dumps(models[engine][1]))
-        processes[engine, "ours"] = lambda path=our_path: fresh.run("scoring", path, "")
-        processes[engine, "parent"] = lambda path=their_path, name=engine: fresh.run("scoring", path, name)
-    found = in_turns(repeats, processes)
-    for engine, pair in models.items():
-        one, many = X[:1], 100
-
-        def answer(model: Any, one: Any = one, many: int = many) -> None:
-            for _ in range(many):
-                model.predict_proba(one)
-
-        times = report.alternate(
-            {"ours": lambda m=pair[0]: answer(m), "parent": lambda m=pair[1]: answer(m)}, 5 * repeats
-        )
-        each = {name: 1e3 * values / many for name, values in times.items()}
-        for name in ("ours", "parent"):
-            of = found[engine, name]
-            rows.append((
-                f"{engine}, {'its own class' if name == 'parent' else 'boostfocal'}", median(each[name]),
-                median(run["seconds"] for run in of), median(run["MiB"] for run in of),
-            ))  # fmt: skip
-        report.target(f"one row, {engine}, beyond its class, ms", median(each["ours"] - each["parent"]), high=0.1)
-    columns = ("class", "one row, ms", "from import to the first answer, s", "MiB for it")
-    report.table(f"A process that loads a model of {trees} trees and scores", columns, rows)
-
-
 def price_of_a_call(report: Report, repeats: int) -> None:
     """The objective as the engine calls it, on a data set that does not change."""
     random = np.random.default_rng(0)
@@ -183,13 +99,12 @@ def price_of_a_call(report: Report, repeats: int) -> None:
 def main() -> int:
     options = parser(__doc__).parse_args()
     report = Report("startup", options)
-    repeats, rows, rounds, trees = (1, 500, 3, 5) if options.quick else (REPEATS, ROWS, ROUNDS, 200)
+    repeats, rows, rounds = (1, 500, 3) if options.quick else (REPEATS, ROWS, ROUNDS)
     with TemporaryDirectory() as name:
         folder = Path(name)
         fresh = Processes(folder)
         first_calls(report, fresh, repeats)
         trainings(report, fresh, KINDS[:1] if options.quick else KINDS, repeats, rows, rounds)
-        scoring(report, fresh, folder, repeats, trees)
         price_of_a_call(report, repeats)
     return report.finish()
 

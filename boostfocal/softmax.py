@@ -332,8 +332,10 @@ class SoftmaxFocalLoss(FocalLossBase):
         """The posterior of margins of shape (n, K)."""
         margins = np.asfortranarray(margins)  # rows side by side: of few classes NumPy is slow
         shift, e, is_top, others = _shares(np.clip(margins, -LARGEST, LARGEST))
-        p, q, log_p, log_q = formulas.against_rest(shift, e, is_top, others, 1 / (1 + others), np.log1p(others))
-        odds = p * q / formulas.psi(p, q, log_p, log_q, self._alpha, self.gamma)
+        inverse = 1 / (1 + others)
+        p, q = e * inverse, formulas.all_but(e, is_top, others) * inverse
+        log_q = np.nan  # which the power needs where there is a compiler alone, and which takes long
+        odds = p * q / formulas.psi(p, q, shift - np.log1p(others), log_q, self._alpha, self.gamma)
         total = np.sum(odds, axis=1, keepdims=True)
         result = np.asarray(odds / total)
         underflow = ~(total[:, 0] < 1e100)  # of a large gamma, psi

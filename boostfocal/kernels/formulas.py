@@ -127,15 +127,20 @@ def focal_loss(y: Value, z: Value, alpha0: Value, alpha1: Value, gamma0: Value, 
 # --- K classes: from one class's side -------------------------------------------------------------
 
 
+def all_but(e: Value, is_top: Value, others: Value) -> Value:
+    """The sum of e over all other classes: of the class of the largest margin it is `others`, as 1 - p would cancel."""
+    return where(is_top, others, ONE + (others - e))
+
+
 def against_rest(
     shift: Value, e: Value, is_top: Value, others: Value, inverse: Value, log_total: Value
 ) -> tuple[Value, Value, Value, Value]:
     """p, q, log p and log q of a class whose margin is `shift` from the largest, with e = exp(shift).
 
     `others` sums e over all classes but the one of the largest margin, which has is_top and e = 1; the
-    total is 1 + others. Of that class q is this sum; 1 - p would cancel.
+    total is 1 + others.
     """
-    rest = where(is_top, others, ONE + (others - e))
+    rest = all_but(e, is_top, others)
     return e * inverse, rest * inverse, shift - log_total, log(rest) - log_total
 
 
@@ -218,7 +223,7 @@ def log_posterior(p: Value, q: Value, log_p: Value, log_q: Value, alpha: Value, 
 
 FORMULAS = (
     sigmoid_and_logs, loss, gradient_factor, curvature_factor, derivatives, gradient_exact, gradient_expected,
-    focal_loss, against_rest, other_derivatives, posterior_terms, posterior,
+    focal_loss, all_but, against_rest, other_derivatives, posterior_terms, posterior,
     expected_hessian, log_psi, log_odds, log_posterior,
 )  # fmt: skip
 
