@@ -21,6 +21,7 @@ ALPHA = Interval(1e-30, 1, "[")
 
 SMALLEST = 1e-10  # sum of the two numbers whose ratio is the odds; below, as of a large gamma, one may underflow
 EPSILON = 2.0**-52
+ODDS_OF_NUMBER = formulas.OF_NUMBERS["odds"]
 MAX_STEPS = 100  # of Newton's method, which takes six to ten
 
 Pair = tuple[float, float]
@@ -333,6 +334,10 @@ class FocalLoss(FocalLossBase):
 
     def _odds(self, margins: Float64s) -> tuple[Float64s, Float64s]:
         """Numbers to which the posterior of both classes is proportional, of an array of at least one dimension."""
+        if margins.size == 1 and not self._n_labels:
+            first, second = ODDS_OF_NUMBER(margins.item(), *self._by_label)
+            if first + second >= SMALLEST:
+                return np.full(margins.shape, first), np.full(margins.shape, second)
         first, second = formulas.odds(margins, *self._by_label)
         tiny = first + second < SMALLEST
         if tiny.any():  # the odds from logarithms

@@ -11,6 +11,7 @@ has p = s and x = z, a negative one p = t and x = -z. Of K classes p is the soft
 and x = z_y - log sum exp of the other margins. The weight of the row's class is `alpha`.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any
@@ -224,7 +225,7 @@ def log_posterior(p: Value, q: Value, log_p: Value, log_q: Value, alpha: Value, 
 FORMULAS = (
     sigmoid_and_logs, loss, gradient_factor, curvature_factor, derivatives, gradient_exact, gradient_expected,
     focal_loss, all_but, against_rest, other_derivatives, posterior_terms, posterior,
-    expected_hessian, log_psi, log_odds, log_posterior,
+    expected_hessian, psi, log_psi, log_odds, odds, log_posterior,
 )  # fmt: skip
 
 
@@ -234,3 +235,15 @@ def bind(primitives: Mapping[str, Any], compile: Callable[..., Any]) -> dict[str
     for formula in FORMULAS:
         space[formula.__name__] = compile(FunctionType(formula.__code__, space, formula.__name__))
     return space
+
+
+OF_NUMBERS = bind(
+    {
+        "ONE": ONE, "LARGEST": float(LARGEST), "HUGE": HUGE, "TINY": float(TINY), "absolute": abs, "exp": math.exp,
+        "log": lambda x: math.log(x) if x else -math.inf, "log1p": math.log1p, "minimum": min, "maximum": max,
+        "scale": scale, "where": lambda condition, a, b: a if condition else b, "power": power,
+        "swap_unless": lambda condition, a, b: (a, b) if condition else (b, a),
+    },
+    lambda formula: formula,
+)  # fmt: skip
+"""The formulas of Python's numbers, for a single row, of which NumPy's calls take far longer than the arithmetic."""
