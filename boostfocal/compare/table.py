@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -59,10 +59,10 @@ class Table:
     time: NDArray[Any] | None
     group: NDArray[np.int64] | None
     notes: list[str]
-    becomes: Mapping[str, str]
-    made: Mapping[str, str]
-    read_as_text: tuple[str, ...]
-    all_labelled: bool
+    becomes: Mapping[str, str] = field(default_factory=dict)
+    made: Mapping[str, str] = field(default_factory=dict)
+    read_as_text: tuple[str, ...] = ()
+    all_labelled: bool = True
 
     @property
     def positive(self) -> str:
