@@ -99,7 +99,7 @@ class Row:
 
     def minus(self, other: "Row", figure: str) -> tuple[float, float | None]:
         """Mean difference and half its 95 % interval, None of a single split."""
-        return interval(np.subtract(self.figures[figure], other.metrics[figure]), self.test_share)
+        return interval(np.subtract(self.figures[figure], other.figures[figure]), self.test_share)
 
 
 Extra = Callable[[Result], dict[str, float]]

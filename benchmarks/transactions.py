@@ -73,7 +73,7 @@ def main() -> int:
     rows = list(judge(table, splits, budgets, rounds, card_precision))
     lines: list[tuple[Any, ...]] = [("published", "", name, *values) for name, values in PUBLISHED.items()]
     lines.append(("reproduced", "xgboost", "XGBoost 1 at its defaults", *again))
-    lines += [(row.budget, row.engine, row.contender, *(row.metrics[f][-1] for f in FIGURES)) for row in rows]
+    lines += [(row.budget, row.engine, row.contender, *(row.figures[f][-1] for f in FIGURES)) for row in rows]
     report.table("Baseline split", ("budget", "engine", "model", *FIGURES), lines)
 
     lines = []
