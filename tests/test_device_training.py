@@ -12,6 +12,7 @@ import pytest
 import xgboost as xgb
 from numba import config
 from numpy.testing import assert_allclose, assert_array_equal
+from test_classifiers import needs_categories
 
 from boostfocal import FocalLoss, SoftmaxFocalLoss, TrainingOnDevice
 
@@ -98,6 +99,7 @@ def test_continued_training_begins_at_the_margins_of_the_model(loss: Any) -> Non
     assert model(own) == model(plain)
 
 
+@needs_categories
 @LOSSES
 def test_categories_and_a_missing_value_of_ones_own(loss: Any) -> None:
     X, y, weights = rows(loss)
