@@ -265,7 +265,7 @@ def center_on_base_rate(loss: Loss, margins: NDArray[Any], y: NDArray[np.intp], 
         for _ in range(MAX_LOOKS):
             if np.abs(left).max() < 1e-10 or not (np.isfinite(left).all() and np.isfinite(slopes).all()):
                 break
-            step = np.linalg.lstsq(slopes, -left)[0]
+            step = np.linalg.lstsq(slopes, -left, rcond=None)[0]
             free, left = free + step, error(free + step)
             slopes += np.outer(left, step) / (step @ step)
         return free if np.abs(left).max() < 1e-6 else None
