@@ -20,6 +20,7 @@ from .validation import Interval
 ALPHA = Interval(1e-30, 1, "[")
 
 SMALLEST = 1e-10  # sum of the two numbers whose ratio is the odds; below, as of a large gamma, one may underflow
+NORMAL = 1e-290  # of each of them, since numbers below 2e-308 have fewer digits
 EPSILON = 2.0**-52
 ODDS_OF_NUMBER = formulas.OF_NUMBERS["odds"]
 MAX_STEPS = 100  # of Newton's method, which takes six to ten
@@ -336,10 +337,10 @@ class FocalLoss(FocalLossBase):
         """Numbers to which the posterior of both classes is proportional, of an array of at least one dimension."""
         if margins.size == 1 and not self._n_labels:
             first, second = ODDS_OF_NUMBER(margins.item(), *self._by_label)
-            if first + second >= SMALLEST:
+            if first + second >= SMALLEST and min(first, second) >= NORMAL:
                 return np.full(margins.shape, first), np.full(margins.shape, second)
         first, second = formulas.odds(margins, *self._by_label)
-        tiny = first + second < SMALLEST
+        tiny = (first + second < SMALLEST) | (np.minimum(first, second) < NORMAL)
         if tiny.any():  # the odds from logarithms
             sides = formulas.sigmoid_and_logs(self._log_eta(margins))
             first, second = np.where(tiny, sides[1], first), np.where(tiny, sides[0], second)

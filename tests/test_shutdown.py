@@ -52,3 +52,16 @@ def test_an_engine_that_fails_to_import_says_why(broken: str, name: str, other: 
     assert "no docstring here" in done.stderr.strip().splitlines()[-1]
     done = run(f"{front}from boostfocal import {other}, FocalLoss; FocalLoss(2.0).mean([0, 1], [0, 0])")
     assert not done.returncode, done.stderr
+
+
+def test_lightgbm_without_its_docstrings_says_why() -> None:
+    """LightGBM does under -OO, which takes its docstrings away."""
+    done = run("import lightgbm", "-OO")
+    if not done.returncode:
+        return
+    reason = done.stderr.strip().splitlines()[-1].partition(": ")[2]
+    done = run("from boostfocal import FocalLGBMClassifier", "-OO")
+    assert reason in done.stderr.strip().splitlines()[-1]
+    name = "FocalLoss" if run("import xgboost", "-OO").returncode else "FocalXGBClassifier, FocalLoss"  # 3.2 fails, too
+    done = run(f"from boostfocal import {name}; FocalLoss(2.0).mean([0, 1], [0, 0])", "-OO")
+    assert not done.returncode, done.stderr
