@@ -31,35 +31,35 @@ def run(code: str, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("engine", ["xgboost", "lightgbm"])
-def test_training_after_it_compiles_nothing(engine: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", LOSSES)
+def test_training_after_it_compiles_nothing(name: str, engine: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    if (name, engine) == ("several labels", "lightgbm"):
+        pytest.skip("LightGBM has one label a row")
     pytest.importorskip(engine)
-    folder = tmp_path / "kernels"
-    losses = {name: loss for name, loss in LOSSES.items() if (name, engine) != ("several labels", "lightgbm")}
-    run(f"from boostfocal import *; warm_up(*{list(losses.values())!r}, engines=[{engine!r}])", folder)
+    loss, folder = LOSSES[name], tmp_path / "kernels"
+    run(f"from boostfocal import *; warm_up({loss!r}, engines=[{engine!r}])", folder)
     before = sorted(folder.iterdir())
+    classes = loss.n_classes if isinstance(loss, SoftmaxFocalLoss) else 2
     code = f"""
     import sys
     import numpy as np, {engine} as engine
     from boostfocal import *
-    for name, loss in {losses!r}.items():
-        random = np.random.default_rng(0)
-        classes = getattr(loss, "n_classes", 2)
-        X, w = random.normal(size=(200, 3)), random.uniform(size=200)
-        y = random.integers(0, classes, (200, 3) if name == "several labels" else 200)
-        of_classes = {{"num_class": classes}} if classes > 2 else {{}}
-        for weights in (None, w):
-            if {engine == "xgboost"}:
-                data = engine.DMatrix(X, y, weight=weights)
-                parameters = {{"disable_default_eval_metric": 1, **of_classes}}
-                evaluated = dict(custom_metric=loss.metric, evals=[(data, "")], verbose_eval=False)
-                engine.train(parameters, data, 2, obj=loss, **evaluated)
-            else:
-                data = engine.Dataset(X, y, weight=weights)
-                parameters = {{"objective": loss, "verbose": -1, **of_classes}}
-                engine.train(parameters, data, 2, feval=loss.metric, valid_sets=[data])
-        print(name, "boostfocal.kernels.simd" in sys.modules)
+    loss, random = {loss!r}, np.random.default_rng(0)
+    X, w = random.normal(size=(200, 3)), random.uniform(size=200)
+    y = random.integers(0, {classes}, (200, 3) if {name == "several labels"} else 200)
+    for weights in (None, w):
+        if {engine == "xgboost"}:
+            data = engine.DMatrix(X, y, weight=weights)
+            parameters = {{"disable_default_eval_metric": 1}} | ({{"num_class": {classes}}} if {classes > 2} else {{}})
+            evaluated = dict(custom_metric=loss.metric, evals=[(data, "")], verbose_eval=False)
+            engine.train(parameters, data, 2, obj=loss, **evaluated)
+        else:
+            data = engine.Dataset(X, y, weight=weights)
+            parameters = {{"objective": loss, "verbose": -1}} | ({{"num_class": {classes}}} if {classes > 2} else {{}})
+            engine.train(parameters, data, 2, feval=loss.metric, valid_sets=[data])
+    print("boostfocal.kernels.simd" in sys.modules)
     """
-    assert [line.split()[-1] for line in run(code, folder).splitlines()] == ["False"] * len(losses)
+    assert run(code, folder).split()[-1] == "False"
     assert sorted(folder.iterdir()) == before
 
 
