@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, TextIO, cast
 
@@ -210,6 +211,8 @@ def _names(given: list[str], columns: Any) -> list[str]:
 
 def _check_outputs(table: Path | None, outputs: dict[str, Path | None]) -> None:
     """Refuse files that cannot be written, or would replace one another, before hours are spent on them."""
+    if outputs["--report"] is not None and find_spec("matplotlib") is None:
+        raise reading.DataError("--report needs matplotlib: pip install 'boostfocal[compare]'")
     taken = {} if table is None else {"TABLE": table.resolve()}
     for option, path in outputs.items():
         if path is None:

@@ -42,15 +42,17 @@ def n_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     return int(request.param)
 
 
-SLOW = {
-    "test_backends", "test_classes_in_engines", "test_compare", "test_compare_output", "test_cuda", "test_dask",
-    "test_docs", "test_kernel_cache", "test_life_cycle_random", "test_model_files", "test_multilabel",
-    "test_shutdown", "test_softmax",
-}  # fmt: skip
-"""Files that take long: they train much, start processes, or compile what no other test needs."""
+SLOW = (
+    "test_without_compiler", "test_docs", "test_compare_output", "test_cuda", "test_softmax", "test_backends",
+    "test_model_files", "test_kernel_cache", "test_shutdown", "test_dask", "test_compare", "test_classes_in_engines",
+    "test_softmax_posterior", "test_multilabel", "test_life_cycle_random",
+)  # fmt: skip
+"""Files that take long: they train much, start processes, or compile what no other test needs. The longest first."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.stem in SLOW:
             item.add_marker("slow")
+    # a long file that begins last would leave the other cores without work
+    items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else len(SLOW))

@@ -1,5 +1,6 @@
 """Calls that come when the interpreter already ends, and imports that fail."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +26,11 @@ threading._register_atexit(late) if {registered} else atexit.register(late)
 """
 
 
-def run(code: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *options, "-c", code], capture_output=True, text=True, timeout=120)
+def run(code: str, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **variables}
+    return subprocess.run(
+        [sys.executable, *options, "-c", code], env=environment, capture_output=True, text=True, timeout=120
+    )
 
 
 def test_large_calls_at_the_end_of_the_interpreter_compute_in_their_own_thread() -> None:
@@ -54,14 +58,17 @@ def test_an_engine_that_fails_to_import_says_why(broken: str, name: str, other: 
     assert not done.returncode, done.stderr
 
 
-def test_lightgbm_without_its_docstrings_says_why() -> None:
+def test_lightgbm_without_its_docstrings_says_why(tmp_path: Path) -> None:
     """LightGBM does under -OO, which takes its docstrings away."""
-    done = run("import lightgbm", "-OO")
+    # no package is installed with byte code for -OO: what the first process compiles is there for the next
+    kept = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
+    done = run("import lightgbm", "-OO", **kept)
     if not done.returncode:
         return
     reason = done.stderr.strip().splitlines()[-1].partition(": ")[2]
-    done = run("from boostfocal import FocalLGBMClassifier", "-OO")
+    done = run("from boostfocal import FocalLGBMClassifier", "-OO", **kept)
     assert reason in done.stderr.strip().splitlines()[-1]
-    name = "FocalLoss" if run("import xgboost", "-OO").returncode else "FocalXGBClassifier, FocalLoss"  # 3.2 fails, too
-    done = run(f"from boostfocal import {name}; FocalLoss(2.0).mean([0, 1], [0, 0])", "-OO")
+    fails_too = run("import xgboost", "-OO", **kept).returncode  # XGBoost 3.2 does
+    name = "FocalLoss" if fails_too else "FocalXGBClassifier, FocalLoss"
+    done = run(f"from boostfocal import {name}; FocalLoss(2.0).mean([0, 1], [0, 0])", "-OO", **kept)
     assert not done.returncode, done.stderr

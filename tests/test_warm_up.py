@@ -37,7 +37,8 @@ def test_training_after_it_compiles_nothing(name: str, engine: Any, tmp_path: Pa
         pytest.skip("LightGBM has one label a row")
     pytest.importorskip(engine)
     loss, folder = LOSSES[name], tmp_path / "kernels"
-    run(f"from boostfocal import *; warm_up({loss!r}, engines=[{engine!r}])", folder)
+    monkeypatch.setenv("BOOSTFOCAL_CACHE_DIR", str(folder))
+    warm_up(loss, engines=[engine])
     before = sorted(folder.iterdir())
     classes = loss.n_classes if isinstance(loss, SoftmaxFocalLoss) else 2
     code = f"""

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 from numpy.testing import assert_allclose
 
 from boostfocal import FocalLoss, SoftmaxFocalLoss
 
 TESTS = Path(__file__).parent
+MATHEMATICS = ("test_focal.py", "test_softmax.py", "test_multilabel.py", "test_elementwise.py")
 TIMEOUT = 280
 
 WITHOUT = "import sys; sys.modules['llvmlite'] = None\n"
@@ -24,10 +24,9 @@ def run(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("file", ["test_focal.py", "test_softmax.py", "test_multilabel.py", "test_elementwise.py"])
-def test_mathematics_hold_without_the_compiler(file: str) -> None:
-    done = run("-m", "pytest", "--without-compiler", "-n", "0", "-q", "-x", "-k", "not 1500", str(TESTS / file))
+def test_mathematics_hold_without_the_compiler() -> None:
+    files = [str(TESTS / name) for name in MATHEMATICS]
+    done = run("-m", "pytest", "--without-compiler", "-n", "0", "-q", "-x", "-k", "not 1500", *files)
     assert done.returncode == 0, done.stdout[-3000:]
 
 

@@ -15,7 +15,7 @@ from rich.table import Table as TerminalTable
 
 from boostfocal.metrics.scores import ECE_BINS
 
-from . import charts, splits
+from . import splits
 from .judged import SELECTION_METRICS, Metric
 from .run import Options, Result
 from .splits import Design, Split
@@ -133,6 +133,8 @@ def to_json(compared: Comparison) -> str:
 
 def to_html(compared: Comparison) -> str:
     """One self-contained page."""
+    from . import charts  # which takes long to import
+
     table, results, summary = compared.table, compared.results, compared.summary
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = page.from_string(files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8"))
