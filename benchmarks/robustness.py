@@ -4,7 +4,7 @@ A run has failed if its average precision on held-out rows, the mean over a tabl
 positives by less than half of what the engine's own log loss gains, with the better of its defaults and the
 `max_delta_step` of 1 that is advised for rare classes. All train at the engines' defaults, for which rows must weigh 1
 on average: balanced weights are divided by their mean, as scikit-learn does; what follows if they are not is a table
-of its own. Of several classes the same holds of the mean over classes.
+of its own. For multiclass rows the same holds of the mean over classes.
 """
 
 import sys
@@ -56,7 +56,7 @@ class Data:
         return int(self.y.max()) + 1
 
     def score(self, margins: Array) -> float:
-        """Average precision, of several classes the mean over them; that of a constant if a margin is not finite."""
+        """Average precision, the mean over the classes if multiclass; that of a constant if a margin is not finite."""
         margins = np.where(np.isfinite(margins).all(), margins, 0.0)
         if margins.ndim == 1:
             return float(average_precision_score(self.y_test, margins))

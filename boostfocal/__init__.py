@@ -4,15 +4,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .classifiers import TRUSTED_TYPES, ModelFileError, load
-from .decisions import cost_threshold, daily_alerts
+from .decisions import (
+    Threshold,
+    constrained_threshold,
+    cost_matrix,
+    cost_threshold,
+    daily_alerts,
+    decide,
+    expected_savings,
+    mean_cost,
+    savings,
+)
 from .focal import FocalLoss
 from .metrics import (
     AveragePrecision,
     Brier,
     CardPrecision,
+    ExpectedSavings,
     LogLoss,
     MacroAveragePrecision,
+    PartialAUC,
     PrecisionAtK,
+    RecallAtFalsePositiveRate,
     RecallAtPrecision,
 )
 from .softmax import SoftmaxFocalLoss
@@ -30,19 +43,29 @@ __all__ = [
     "AveragePrecision",
     "Brier",
     "CardPrecision",
+    "ExpectedSavings",
     "FocalLGBMClassifier",
     "FocalLoss",
     "FocalXGBClassifier",
     "LogLoss",
     "MacroAveragePrecision",
     "ModelFileError",
+    "PartialAUC",
     "PrecisionAtK",
+    "RecallAtFalsePositiveRate",
     "RecallAtPrecision",
     "SoftmaxFocalLoss",
+    "Threshold",
     "TrainingOnDevice",
+    "constrained_threshold",
+    "cost_matrix",
     "cost_threshold",
     "daily_alerts",
+    "decide",
+    "expected_savings",
     "load",
+    "mean_cost",
+    "savings",
     "warm_up",
 ]
 

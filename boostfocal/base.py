@@ -60,7 +60,7 @@ class FocalLossBase(ABC):
         Parameters
         ----------
         y : array_like
-            Labels: of a `FocalLoss` numbers in [0, 1], of shape (n,), or (n, L) for L labels a row; of a
+            Labels: of a `FocalLoss` numbers in [0, 1], of shape (n,), or (n, L) for multilabel rows; of a
             `SoftmaxFocalLoss` the classes 0, ..., K - 1, of shape (n,).
         margin : array_like of shape (n,), (n, L) or (n, K)
             Raw scores. Computed in float32: exp counts as zero below -87.
@@ -87,7 +87,7 @@ class FocalLossBase(ABC):
         return loss / float(validation.positive(weight, "sample_weight"))
 
     def sums(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> tuple[float, float]:
-        """Weighted loss and weight, each summed over the rows; of several labels a row the loss is their mean."""
+        """Weighted loss and weight, summed over the rows; a multilabel row has the mean loss of its labels."""
         batch = self._batch(y, margin, sample_weight)
         return self._sums(batch, *backend(self._KERNELS, batch).losses(batch, *self._kernel_parameters))
 

@@ -91,7 +91,7 @@ def _xgboost_library() -> Any:
 
 
 def _by_row(labels: Any, margins: Any) -> Any:
-    """Several labels a row, which XGBoost below 3.2 has one after the other, in the margins' shape."""
+    """Multilabel rows in the margins' shape: XGBoost below 3.2 has the labels one after the other."""
     if np.ndim(margins) < 2:
         return labels
     flat = np.ndim(margins) == 2 and np.ndim(labels) == 1 and np.size(labels) == np.size(margins) > len(margins)

@@ -48,8 +48,8 @@ class FocalLoss(FocalLossBase):
     (Charoenphakdee et al. 2021, *On Focal Loss for Class-Posterior Probability Estimation*):
     `predict_proba` is, and it undoes alpha too.
 
-    Labels and margins of shape (n, L) are L labels a row, each with its own loss; gamma and alpha may
-    then differ by label.
+    Labels and margins of shape (n, L) are multilabel: L labels for each row, each with its own loss; gamma and
+    alpha may then differ by label.
 
     Parameters
     ----------
@@ -407,7 +407,7 @@ def _coerced_gamma(value: Any) -> tuple[float | Pair | tuple[Pair, ...], bool]:
         return tuple((_gamma(negative), _gamma(positive)) for negative, positive in pairs), True
     if len(pairs) != 2:
         raise ValueError(
-            "gamma must be one number, a pair (negative, positive), or for several labels an array of shape (L,) or "
+            "gamma must be one number, a pair (negative, positive), or for multilabel rows an array of shape (L,) or "
             f"(L, 2), got {value!r}"
         )
     return (_gamma(pairs[0]), _gamma(pairs[1])), False
@@ -418,7 +418,7 @@ def _coerced_alpha(value: Any) -> float | tuple[float, ...] | None:
         return None
     if _is_sequence(value):
         if np.ndim(value) != 1 or len(value) == 0:
-            raise ValueError(f"alpha must be None or {ALPHA}, or one for each of several labels, got {value!r}")
+            raise ValueError(f"alpha must be None or {ALPHA}, or one for each label of multilabel rows, got {value!r}")
         return tuple(_alpha(one) for one in value)
     return _alpha(value)
 
@@ -436,7 +436,7 @@ def _alpha(value: Any) -> float:
 
 
 def _counts(y: ArrayLike, sample_weight: ArrayLike | None) -> Float64s:
-    """Weight of the negatives and of the positives, of shape (2,), or (2, L) of several labels."""
+    """Weight of the negatives and of the positives, of shape (2,), or (2, L) of multilabel rows."""
     labels = validation.labels("y", y)
     weights = validation.sample_weight(sample_weight, labels)
     validation.check_values(labels, sample_weight=weights)

@@ -99,7 +99,7 @@ def column(name: str, values: ArrayLike, n_rows: int | None = None, device: bool
 
 
 def labels(name: str, values: ArrayLike, device: bool = False) -> NDArray[Any]:
-    """`values` as a numeric array of shape (n,), or (n, L) for several labels a row."""
+    """`values` as a numeric array of shape (n,), or (n, L) for multilabel rows."""
     result = array(name, values, device)
     if result.ndim not in (1, 2):
         raise ValueError(f"{name} must have shape (n,) or (n, L), got shape {result.shape}")
@@ -226,6 +226,13 @@ def binary(labels: NDArray[Any], weights: NDArray[Any] | None, purpose: str) -> 
     if weights is not None and not weights[positive].any():
         raise ValueError(f"sample_weight must be above 0 for a positive row for {purpose}, got 0 for all of them")
     return np.asarray(positive)
+
+
+def check_both(positive: NDArray[np.bool_], weights: NDArray[Any] | None, purpose: str) -> None:
+    """Refuse rows without a negative one that weighs something, where negatives are counted."""
+    negative = ~positive if weights is None else ~positive & (weights > 0)
+    if not negative.any():
+        raise ValueError(f"y must have a negative row that weighs something for {purpose}, got none")
 
 
 def by_class(

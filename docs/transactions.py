@@ -17,7 +17,7 @@ import pandas as pd
 from sklearn.metrics import average_precision_score, log_loss
 
 import boostfocal
-from boostfocal import CardPrecision, FocalLGBMClassifier, cost_threshold, daily_alerts
+from boostfocal import CardPrecision, FocalLGBMClassifier, cost_matrix, daily_alerts, decide
 
 COUNTRIES = ["BE", "DE", "FR", "NL", "US", "BR"]
 KINDS = ["food", "fuel", "travel", "online", "cash"]
@@ -91,11 +91,8 @@ def main(n: int = 300_000) -> dict[str, float]:
         "card precision at 20": per_card.score(fraud[test], probability),
     }
 
-    # an alert costs an investigation, a missed fraud its amount: below that no alert can pay
-    worth_it = amount > INVESTIGATION
-    threshold = cost_threshold(INVESTIGATION, amount[worth_it], true_positive=INVESTIGATION)
-    alert = np.zeros(probability.size, bool)
-    alert[worth_it] = probability[worth_it] >= threshold
+    # an alert costs an investigation, a missed fraud its amount
+    alert = decide(probability, cost_matrix(INVESTIGATION, amount, true_positive=INVESTIGATION)) == 1
     cost = INVESTIGATION * alert.sum() + amount[fraud[test] & ~alert].sum()
     figures["cost, with alerts where they pay, of that without"] = cost / amount[fraud[test]].sum()
     busy = daily_alerts(probability * amount, days, 20, card=cards)

@@ -12,7 +12,7 @@ import sklearn
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
-from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score, zero_one_loss
+from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score, roc_curve, zero_one_loss
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -321,12 +321,17 @@ def test_metrics_by_name_are_of_the_true_probabilities(kind: type, rows: Any) ->
     X, score = rows
     y = np.array(["ok", "xx"])[labels(score, 2)]
     held_out = X[N_TRAIN:], y[N_TRAIN:]
-    asked = [*BINARY, "precision_at_100", "precision_0.5_recall", "error@0.2", "focal"]
+    asked = [*BINARY, "precision_at_100", "precision_0.5_recall", "recall_at_fpr_0.1", "auc_partial_0.2", "focal"]
+    asked.append("error@0.2")
     model = fit(make(kind, focal_gamma=2.0), X[:N_TRAIN], y[:N_TRAIN], eval_set=[held_out], metric=asked)
     truth, proba = held_out[1] == "xx", model.predict_proba(held_out[0])[:, 1]
     for name, function in BINARY.items():
         assert history(model, name)[-1] == pytest.approx(function(truth, proba), rel=1e-5), name
     assert history(model, "error@0.2")[-1] == pytest.approx(np.mean((proba > 0.2) != truth), abs=1e-9)
+    partial = roc_auc_score(truth, proba, max_fpr=0.2)
+    assert history(model, "auc_partial_0.2")[-1] == pytest.approx(partial, rel=1e-5)
+    false, found, _ = roc_curve(truth, proba)
+    assert history(model, "recall_at_fpr_0.1")[-1] == pytest.approx(found[false <= 0.1].max(), rel=1e-5)
     top = np.argsort(-proba)[:100]
     assert history(model, "precision_at_100")[-1] == pytest.approx(truth[top].mean(), abs=0.02)  # ties
 

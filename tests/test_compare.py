@@ -186,7 +186,7 @@ def test_the_winners_code_runs_and_its_probabilities_are_its_contenders(csv, com
         assert probability.mean() == pytest.approx(table.labels.mean(), rel=0.25)
 
 
-# --- several classes -------------------------------------------------------------------------------
+# --- multiclass ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,14 @@ from boostfocal import (
     AveragePrecision,
     Brier,
     CardPrecision,
+    ExpectedSavings,
     FocalLoss,
     LogLoss,
+    PartialAUC,
     PrecisionAtK,
+    RecallAtFalsePositiveRate,
     RecallAtPrecision,
+    cost_matrix,
     engines,
 )
 from boostfocal.metrics import Metric
@@ -353,6 +357,9 @@ def metrics(n: int) -> dict[str, tuple[Metric, Callable[[Any], Any]]]:
         "average precision": (AveragePrecision(), np.argmax),
         "precision at k": (PrecisionAtK(100), np.argmax),
         "recall at precision": (RecallAtPrecision(0.5), np.argmax),
+        "recall at a false-positive rate": (RecallAtFalsePositiveRate(0.05), np.argmax),
+        "partial AUC": (PartialAUC(0.1), np.argmax),
+        "expected savings": (ExpectedSavings(LOSS, cost_matrix(8, np.linspace(20, 200, n))), np.argmax),
         "card precision": (card_precision(n), np.argmax),
     }
 
@@ -447,7 +454,9 @@ def test_lightgbm_class_stops_at_the_best_round(metric_name: str) -> None:
 
 def test_metric_names_hold_nothing_that_engines_split_at() -> None:
     names = [metric.name for metric, _ in metrics(100).values()]
-    names += [RecallAtPrecision(p).name for p in (1, 0.9, 1 / 3, 1e-3, 1e-5)]
+    for limit in (0.9, 1 / 3, 1e-3, 1e-5):
+        names += [kind(limit).name for kind in (RecallAtPrecision, RecallAtFalsePositiveRate, PartialAUC)]
+    names += [RecallAtPrecision(1).name]
     names += [PrecisionAtK(10**7).name]
     for name in names:
         assert name.strip()

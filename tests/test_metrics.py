@@ -12,8 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from reference import mp
+from sklearn.metrics import roc_auc_score
 
-from boostfocal import AveragePrecision, Brier, CardPrecision, FocalLoss, LogLoss, PrecisionAtK, RecallAtPrecision
+from boostfocal import (
+    AveragePrecision,
+    Brier,
+    CardPrecision,
+    FocalLoss,
+    LogLoss,
+    PartialAUC,
+    PrecisionAtK,
+    RecallAtFalsePositiveRate,
+    RecallAtPrecision,
+)
 from boostfocal.metrics import Metric
 
 LOSSES = [FocalLoss(0, max_step=np.inf), FocalLoss(2.0, 0.25), FocalLoss((0.7, 2.2), 0.9)]
@@ -37,7 +48,7 @@ def every_metric(n: int) -> list[Metric]:
     loss = FocalLoss(2.0, 0.25)
     return [
         loss.metric, LogLoss(loss), Brier(loss), AveragePrecision(), PrecisionAtK(7), RecallAtPrecision(0.5),
-        CardPrecision(3, card, day),
+        RecallAtFalsePositiveRate(0.1), PartialAUC(0.2), CardPrecision(3, card, day),
     ]  # fmt: skip
 
 
@@ -190,11 +201,39 @@ def test_weights_count_as_repeated_rows(metric: Metric, seed: int) -> None:
 
 
 @every_seed
+@pytest.mark.parametrize("ties", [True, False])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_recall_at_false_positive_rate_is_the_best_over_all_thresholds(seed: int, ties: bool, weighted: bool) -> None:
+    labels, margins, weights = rows(seed, ties=ties)
+    weight = weights if weighted else np.ones(labels.size)
+    positive, negative = weight * (labels == 1), weight * (labels == 0)
+    points = [(negative[margins >= t].sum() / negative.sum(), positive[margins >= t].sum() / positive.sum())
+              for t in np.unique(margins)]  # fmt: skip
+    for wanted in (0.0, 0.01, 0.1, 0.5):
+        expected = max((recall for false, recall in points if false <= wanted), default=0.0)
+        score = RecallAtFalsePositiveRate(wanted).score(labels, margins, weights if weighted else None)
+        assert score == pytest.approx(expected, rel=1e-12)
+
+
+@every_seed
+@pytest.mark.parametrize("weighted", [False, True])
+def test_partial_auc_is_that_of_scikit_learn(seed: int, weighted: bool) -> None:
+    labels, margins, weights = rows(seed)
+    weight = weights if weighted else None
+    for limit in (0.01, 0.3, 1.0):
+        expected = roc_auc_score(labels, margins, sample_weight=weight, max_fpr=limit)
+        assert PartialAUC(limit).score(labels, margins, weight) == pytest.approx(expected, rel=1e-12)
+    assert PartialAUC(0.001).score([0, 1], [0.0, np.inf]) == 1
+
+
+@every_seed
 def test_weights_count_as_repeated_rows_for_recall_at_precision(seed: int) -> None:
     labels, margins, weights = rows(seed)
     repeated = [np.repeat(column, weights.astype(int)) for column in (labels, margins)]
-    for precision in (0.3, 0.5, 0.8):
-        metric = RecallAtPrecision(precision)
+    for limit in (0.3, 0.5, 0.8):
+        at_rate = RecallAtFalsePositiveRate(limit)
+        assert at_rate.score(labels, margins, weights) == pytest.approx(at_rate.score(*repeated), rel=1e-12)
+        metric = RecallAtPrecision(limit)
         assert metric.score(labels, margins, weights) == pytest.approx(metric.score(*repeated), rel=1e-12)
 
 
@@ -202,7 +241,9 @@ def test_weights_count_as_repeated_rows_for_recall_at_precision(seed: int) -> No
 def test_ranking_metrics_take_any_increasing_function_of_the_margin(rows: list[tuple[bool, int]], k: int) -> None:
     labels = np.array([label for label, _ in rows] + [True])
     margins = np.array([margin for _, margin in rows] + [0])
-    for metric in (AveragePrecision(), PrecisionAtK(k), RecallAtPrecision(0.5)):
+    for metric in (AveragePrecision(), PrecisionAtK(k), RecallAtPrecision(0.5), RecallAtFalsePositiveRate(0.2)):
+        if isinstance(metric, RecallAtFalsePositiveRate) and labels.all():
+            continue  # there is no negative row
         score = metric.score(labels, margins)
         assert 0 <= score <= 1
         assert metric.score(labels, 1 / (1 + np.exp(-margins))) == score
@@ -314,6 +355,9 @@ def test_metrics_are_values() -> None:
         (AveragePrecision(), [0, 0], [1, 2], "y must have a positive row for average precision, got 2 rows"),
         (PrecisionAtK(1), [0, 0], [1, 2], "y must have a positive row for precision at k"),
         (RecallAtPrecision(0.5), [0, 0], [1, 2], "y must have a positive row for recall at a precision"),
+        (PartialAUC(0.5), [0, 0], [1, 2], "y must have a positive row for a partial AUC"),
+        (PartialAUC(0.5), [1, 1], [1, 2], "y must have a negative row that weighs something for a partial AUC"),
+        (RecallAtFalsePositiveRate(0.5), [1, 1], [1, 2], "y must have a negative row"),
         (CardPrecision(1, [1, 2], [1, 1]), [0, 0], [1, 2], "y must have a positive row for card precision"),
         (CardPrecision(1, [1, 2], [1, 1]), [0, 1, 1], [1, 2, 3], "card and day must have .*3.*2"),
         (AveragePrecision(), [0, 0.5], [1, 2], "y must be 0 or 1 for average precision, got 0.5 at index 1"),
@@ -379,6 +423,9 @@ def test_cards_that_cannot_be_ordered_are_refused() -> None:
         (lambda: RecallAtPrecision(0), "precision must be .*0"),
         (lambda: RecallAtPrecision(1.1), "precision must be .*1.1"),
         (lambda: RecallAtPrecision(float("nan")), "precision must be .*nan"),
+        (lambda: RecallAtFalsePositiveRate(1.0), "false_positive_rate must be .*1.0"),
+        (lambda: RecallAtFalsePositiveRate(-0.1), "false_positive_rate must be .*-0.1"),
+        (lambda: PartialAUC(0), "max_fpr must be .*0"),
         (lambda: CardPrecision(0, [1], [1]), "k must be .*0"),
         (lambda: CardPrecision(1, [1, 2], [1]), r"day must have shape \(2,\).*\(1,\)"),
         (lambda: CardPrecision(1, [], []), r"card must have shape \(n,\).*\(0,\)"),

@@ -1,4 +1,4 @@
-"""FocalLoss of several labels a row: each column as a loss of its own, alone and inside XGBoost."""
+"""FocalLoss of multilabel rows: each column as a loss of its own, alone and inside XGBoost."""
 
 import copy
 import pickle

@@ -16,7 +16,7 @@ TIMEOUT = 120
 LOSSES: dict[str, Any] = {
     "binary": FocalLoss(2.0, 0.25),
     "two gammas": FocalLoss((1.3, 0.4), hessian="exact"),
-    "several labels": FocalLoss(2.0, [0.2, 0.3, 0.4]),
+    "multilabel": FocalLoss(2.0, [0.2, 0.3, 0.4]),
     "classes": SoftmaxFocalLoss(3, 2.0),
     "classes, any gamma": SoftmaxFocalLoss(5, 0.7, hessian="exact"),
 }
@@ -33,7 +33,7 @@ def run(code: str, folder: Path) -> str:
 @pytest.mark.parametrize("engine", ["xgboost", "lightgbm"])
 @pytest.mark.parametrize("name", LOSSES)
 def test_training_after_it_compiles_nothing(name: str, engine: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    if (name, engine) == ("several labels", "lightgbm"):
+    if (name, engine) == ("multilabel", "lightgbm"):
         pytest.skip("LightGBM has one label a row")
     pytest.importorskip(engine)
     loss, folder = LOSSES[name], tmp_path / "kernels"
@@ -47,7 +47,7 @@ def test_training_after_it_compiles_nothing(name: str, engine: Any, tmp_path: Pa
     from boostfocal import *
     loss, random = {loss!r}, np.random.default_rng(0)
     X, w = random.normal(size=(200, 3)), random.uniform(size=200)
-    y = random.integers(0, {classes}, (200, 3) if {name == "several labels"} else 200)
+    y = random.integers(0, {classes}, (200, 3) if {name == "multilabel"} else 200)
     for weights in (None, w):
         if {engine == "xgboost"}:
             data = engine.DMatrix(X, y, weight=weights)

@@ -118,7 +118,7 @@ def untrained(loss: Loss, classes: NDArray[Any]) -> FittedState:
     Raises
     ------
     TypeError, ValueError
-        For a loss of several labels a row, and classes that are not those of the loss.
+        For a multilabel loss, and classes that are not those of the loss.
     """
     one_label = isinstance(loss, FocalLoss) and not loss._n_labels
     if not (one_label or (isinstance(loss, SoftmaxFocalLoss) and loss.n_classes > 2)):

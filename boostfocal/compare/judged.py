@@ -1,6 +1,6 @@
 """Which metrics judge probabilities on rows that were held out, and which of them may choose among trials.
 
-Average precision, AUC and calibration of several classes are means over the classes, each against the rest.
+Multiclass average precision, AUC and calibration are means over the classes, each against the rest.
 """
 
 from collections.abc import Callable, Mapping

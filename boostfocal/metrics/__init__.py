@@ -9,11 +9,20 @@ The engines' own ``logloss`` and ``binary_logloss`` take the raw margin for a pr
 custom objective. Use `LogLoss` and `Brier`, which take the loss that the model is trained with.
 """
 
-from .base import Brier, FocalMetric, LogLoss, MacroAveragePrecision, MeanMetric, Metric
-from .ranking import AveragePrecision, CardPrecision, PrecisionAtK, RankingMetric, RecallAtPrecision
+from .base import Brier, ExpectedSavings, FocalMetric, LogLoss, MacroAveragePrecision, MeanMetric, Metric
+from .ranking import (
+    AveragePrecision,
+    CardPrecision,
+    PartialAUC,
+    PrecisionAtK,
+    RankingMetric,
+    RecallAtFalsePositiveRate,
+    RecallAtPrecision,
+)
 from .registry import by_name
 
 __all__ = [
-    "AveragePrecision", "Brier", "CardPrecision", "FocalMetric", "LogLoss", "MacroAveragePrecision", "MeanMetric",
-    "Metric", "PrecisionAtK", "RankingMetric", "RecallAtPrecision", "by_name",
+    "AveragePrecision", "Brier", "CardPrecision", "ExpectedSavings", "FocalMetric", "LogLoss",
+    "MacroAveragePrecision", "MeanMetric", "Metric", "PartialAUC", "PrecisionAtK", "RankingMetric",
+    "RecallAtFalsePositiveRate", "RecallAtPrecision", "by_name",
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import engines, validation
 from ..batch import Batch
+from ..decisions.costs import expected_savings
 from .scores import average_precision
 
 
@@ -56,7 +57,7 @@ class Metric(ABC):
 
         Parameters
         ----------
-        y : array_like of shape (n,), or (n, L) for several labels a row
+        y : array_like of shape (n,), or (n, L) for multilabel rows
             Labels.
         margin : array_like of shape (n,), (n, L), or (n, K) for classes
             Raw scores; a metric that ranks takes any increasing function of them.
@@ -140,7 +141,7 @@ class LogLoss(MeanMetric):
 class Brier(MeanMetric):
     """Mean squared error of the true probability, ``loss.predict_proba(margin)``; soft labels allowed.
 
-    Of several classes, the sum over all of them (Brier 1950): between 0 and 2.
+    Multiclass: the sum over the classes (Brier 1950): between 0 and 2.
 
     Examples
     --------
@@ -157,6 +158,45 @@ class Brier(MeanMetric):
 
     def _sums(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> tuple[float, float]:
         return self.loss.score_sums("brier", y, margin, sample_weight)
+
+
+@dataclass(frozen=True, eq=False)
+class ExpectedSavings(Metric):
+    """Savings of deciding each class as often as its true probability says, against the best trivial policy.
+
+    It is `expected_savings` of ``loss.predict_proba(margin)``: smooth enough to stop training by. Costs by row are
+    those of the one data set that is scored; another length is refused.
+
+    Parameters
+    ----------
+    loss : FocalLoss or SoftmaxFocalLoss
+        The loss that the model is trained with.
+    costs : array_like of shape (K, K) or (n, K, K)
+        As `decide` takes them; `cost_matrix` makes them for two classes.
+
+    Examples
+    --------
+    >>> from boostfocal import ExpectedSavings, FocalLoss, cost_matrix
+    >>> metric = ExpectedSavings(FocalLoss(2.0), cost_matrix(8, [0, 100, 500]))
+    >>> round(metric.score([0, 1, 1], [-5.0, 1.0, 3.0]), 3)
+    0.182
+    """
+
+    loss: Loss
+    costs: NDArray[np.float64] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        costs = validation.array("costs", self.costs).astype(np.float64)
+        if costs.ndim not in (2, 3) or costs.shape[-1] != costs.shape[-2] or not np.isfinite(costs).all():
+            raise ValueError(f"costs must be finite, of shape (K, K) or (n, K, K), got shape {costs.shape}")
+        object.__setattr__(self, "costs", costs)
+
+    @property
+    def name(self) -> str:
+        return "predicted_savings"
+
+    def score(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        return expected_savings(y, self.loss.predict_proba(margin), self.costs, sample_weight)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ from .base import Metric
 from .scores import average_precision
 
 
+LARGEST = 1e300
+
+
 class RankingMetric(Metric):
     """A metric of one binary label, which depends on the margins' order alone."""
 
@@ -21,7 +24,7 @@ class RankingMetric(Metric):
         if np.ndim(given := validation.as_array("margin", margin) if isinstance(margin, list) else margin) > 1:
             raise ValueError(
                 f"margin must have shape (n,) for {self.name}, got shape {np.shape(given)}; "
-                "of several classes or labels MacroAveragePrecision is the mean"
+                "for multiclass and multilabel rows use MacroAveragePrecision"
             )
         labels = validation.column("y", y)
         margins = validation.like("margin", margin, labels, "y")
@@ -50,7 +53,7 @@ class AveragePrecision(RankingMetric):
 
     def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
         positive = validation.binary(labels, weights, "average precision")
-        return average_precision(positive, np.nan_to_num(margins), weights)
+        return average_precision(positive, _finite(margins), weights)
 
 
 @dataclass(frozen=True)
@@ -105,14 +108,74 @@ class RecallAtPrecision(RankingMetric):
 
     @property
     def name(self) -> str:
-        return f"precision_{np.format_float_positional(self.precision, trim='-')}_recall"
+        return f"precision_{_digits(self.precision)}_recall"
 
     def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
         from sklearn.metrics import precision_recall_curve
 
         positive = validation.binary(labels, weights, "recall at a precision")
-        precision, recall, _ = precision_recall_curve(positive, np.nan_to_num(margins), sample_weight=weights)
+        precision, recall, _ = precision_recall_curve(positive, _finite(margins), sample_weight=weights)
         return float(recall[precision >= self.precision].max(initial=0.0))
+
+
+@dataclass(frozen=True)
+class RecallAtFalsePositiveRate(RankingMetric):
+    """Highest recall at a threshold that alerts at most this share of the negatives; 0 if there is none.
+
+    Examples
+    --------
+    >>> from boostfocal import RecallAtFalsePositiveRate
+    >>> RecallAtFalsePositiveRate(0.4).score([0, 1, 0, 1], [0.1, 0.4, 0.6, 0.9])
+    0.5
+    """
+
+    false_positive_rate: float
+
+    def __post_init__(self) -> None:
+        found = validation.number("false_positive_rate", self.false_positive_rate, validation.Interval(0, 1, "[)"))
+        object.__setattr__(self, "false_positive_rate", found)
+
+    @property
+    def name(self) -> str:
+        return f"auc_recall_at_fpr_{_digits(self.false_positive_rate)}"
+
+    def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
+        from sklearn.metrics import roc_curve
+
+        positive = validation.binary(labels, weights, "recall at a false-positive rate")
+        validation.check_both(positive, weights, "recall at a false-positive rate")
+        false, recall, _ = roc_curve(positive, _finite(margins), sample_weight=weights, drop_intermediate=False)
+        return float(recall[false <= self.false_positive_rate].max(initial=0.0))
+
+
+@dataclass(frozen=True)
+class PartialAUC(RankingMetric):
+    """Area under the ROC curve up to a false-positive rate, standardized: 1 at best, 0.5 at random.
+
+    It is scikit-learn's ``roc_auc_score(..., max_fpr=max_fpr)`` (McClish 1989, *Analyzing a Portion of the ROC Curve*).
+
+    Examples
+    --------
+    >>> from boostfocal import PartialAUC
+    >>> round(PartialAUC(0.5).score([0, 1, 0, 1], [0.1, 0.4, 0.6, 0.9]), 4)
+    0.6667
+    """
+
+    max_fpr: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "max_fpr", validation.number("max_fpr", self.max_fpr, validation.Interval(0, 1, "(]")))
+
+    @property
+    def name(self) -> str:
+        return f"auc_partial_{_digits(self.max_fpr)}"
+
+    def _score(self, labels: NDArray[Any], margins: NDArray[Any], weights: NDArray[Any] | None) -> float:
+        from sklearn.metrics import roc_auc_score
+
+        positive = validation.binary(labels, weights, "a partial AUC")
+        validation.check_both(positive, weights, "a partial AUC")
+        return float(roc_auc_score(positive, _finite(margins), sample_weight=weights, max_fpr=self.max_fpr))
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,3 +240,12 @@ class CardPrecision(RankingMetric):
             detected[card[hits]] = True
             precisions.append(hits.size / self.k)
         return float(np.mean(precisions))
+
+
+def _finite(margins: NDArray[Any]) -> NDArray[np.float64]:
+    """Infinite margins as the largest numbers of which scikit-learn can still sum many."""
+    return np.clip(margins.astype(np.float64, copy=False), -LARGEST, LARGEST)
+
+
+def _digits(number: float) -> str:
+    return np.format_float_positional(number, trim="-")

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from . import scores
 from .base import Brier, FocalMetric, LogLoss, Loss, MacroAveragePrecision, Metric
-from .ranking import AveragePrecision, PrecisionAtK, RecallAtPrecision
+from .ranking import AveragePrecision, PartialAUC, PrecisionAtK, RecallAtFalsePositiveRate, RecallAtPrecision
 
 BOTH, BINARY, MULTICLASS = (True, True), (True, False), (False, True)
 
@@ -114,10 +114,15 @@ def by_name(name: str, loss: Loss, n_classes: int) -> Metric:
             return PrecisionAtK(int(found[1]))
         if found := re.fullmatch(r"precision_([\d.]+)_recall", name):
             return RecallAtPrecision(float(found[1]))
+        if found := re.fullmatch(r"(auc_)?recall_at_fpr_([\d.]+)", name):
+            return Named(name, RecallAtFalsePositiveRate(float(found[2])).score, True)
+        if found := re.fullmatch(r"auc_partial_([\d.]+)", name):
+            return PartialAUC(float(found[1]))
     accepted = [*LOG_LOSS, *BRIER, *ROOT_BRIER, "focal", *AVERAGE_PRECISION]
     accepted += [name for entry in BY_PROBABILITY if entry.serves[several] for name in entry.names]
     accepted += ["precision_average_macro"] if several else [
-        "error@0.3", "precision_at_100", "precision_0.9_recall", "and the engine's other ranking metrics"
+        "error@0.3", "precision_at_100", "precision_0.9_recall", "recall_at_fpr_0.001", "auc_partial_0.1",
+        "and the engine's other ranking metrics",
     ]  # fmt: skip
     raise ValueError(
         f"eval_metric must be a callable or a name that is known for {n_classes} classes, got {name!r}; "

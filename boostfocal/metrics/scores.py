@@ -37,7 +37,7 @@ def log_loss(labels: NDArray[Any], proba: Float64s, sample_weight: Any = None) -
 
 
 def squared_errors(labels: NDArray[Any], proba: Float64s) -> Float64s:
-    """Of each row, summed over several classes (Brier 1950); of labels in the shape of the probabilities, of each."""
+    """For each row, summed over the classes (Brier 1950). Labels in the shape of the probabilities have one each."""
     if np.shape(proba) == np.shape(labels):
         return np.asarray((proba - labels) ** 2)
     error = proba.copy()
