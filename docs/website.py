@@ -112,7 +112,7 @@ def define_env(env: Any) -> None:
             kind, option = get_args(hints[name])
             if isinstance(option, typer.models.OptionInfo):
                 declared = [given for given in (option.default, *(option.param_decls or ())) if isinstance(given, str)]
-                names = ", ".join(f"`{given}`" for given in declared or [f"--{name}"])
+                names = ", ".join(f"`{given}`" for given in declared or [f"--{name.replace('_', '-')}"])
                 choices = _choices(kind)
                 text = option.help + (f" One of {', '.join(choices)}." if choices else "")
                 text += "" if parameter.default is None else f" Default: `{parameter.default}`."

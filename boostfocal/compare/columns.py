@@ -149,3 +149,16 @@ def _dates(texts: "pd.Series[Any]") -> "pd.Series[Any] | None":
         return None
     dates = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True)
     return None if dates.isna().any() else dates
+
+
+def amounts(column: "pd.Series[Any]") -> NDArray[np.float64]:
+    """Numbers that are not negative, none missing."""
+    found = pd.api.types.infer_dtype(column, skipna=True)
+    accepted = f"--amount {column.name!r} must be numbers that are not negative, in every row"
+    if RULES.get(found) != NUMBER:
+        raise DataError(f"{accepted}, got {OTHERS if found == 'mixed' else found}")
+    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    wrong = ~((values >= 0) & np.isfinite(values))
+    if wrong.any():
+        raise DataError(f"{accepted}, got {int(wrong.sum())} that are not, the first {values[wrong][0]:g}")
+    return values

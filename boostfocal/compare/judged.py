@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from boostfocal.metrics import PrecisionAtK
+from boostfocal.decisions import cost_matrix, decide, savings
+from boostfocal.metrics import PrecisionAtK, RecallAtFalsePositiveRate
 from boostfocal.metrics.scores import average_precision, brier, expected_calibration_error, log_loss, roc_auc
 
 
@@ -25,11 +26,47 @@ class Metric:
     score: Callable[[NDArray[Any], NDArray[np.float64]], float]
 
 
-def metrics_of(k: int, n_classes: int = 2) -> tuple[Metric, ...]:
-    """The metrics of a comparison, in the order of its tables; precision@k is of a binary target only."""
+@dataclass(frozen=True)
+class Costs:
+    """What decisions cost: of a false and a right alert, and of a miss, which may be each row's amount."""
+
+    false_positive: float
+    true_positive: float
+    false_negative: float | None = None
+    amount: str | None = None
+
+    def matrices(self, amounts: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        """The cost matrix, or one for each row."""
+        missed = self.false_negative if amounts is None else amounts
+        return cost_matrix(self.false_positive, missed, true_positive=self.true_positive)
+
+
+def metrics_of(
+    k: int,
+    n_classes: int = 2,
+    fpr: float | None = None,
+    costs: Costs | None = None,
+    amounts: NDArray[np.float64] | None = None,
+) -> tuple[Metric, ...]:
+    """The metrics of a comparison, in the order of its tables; some are of a binary target only.
+
+    To compute savings by amount takes the amounts of the rows that are judged.
+    """
     at_k = Metric("precision_at_k", f"precision@{k}", f"P@{k}", True, PrecisionAtK(k).score)
+    asked = []
+    if costs is not None:
+
+        def saved(labels: NDArray[Any], proba: NDArray[np.float64]) -> float:
+            matrices = costs.matrices(amounts)
+            return savings(labels, decide(proba, matrices), matrices)
+
+        asked.append(Metric("savings", "savings", "saved", True, saved))
+    if fpr is not None:
+        score = RecallAtFalsePositiveRate(fpr).score
+        asked.append(Metric("recall_at_fpr", f"recall at FPR {fpr:g}", f"R@{fpr:g}", True, score))
     return (
         SELECTION_METRICS["average_precision"],
+        *asked,
         Metric("roc_auc", "ROC AUC", "AUC", True, roc_auc),
         *([at_k] if n_classes == 2 else []),
         SELECTION_METRICS["log_loss"],

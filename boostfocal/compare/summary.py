@@ -78,7 +78,7 @@ def summarize(results: Sequence[Result], splits: Sequence[Split], options: Optio
     table = {(r.engine, r.contender, r.split): r for r in results}
     numbers = sorted({result.split for result in results})
     test_share = float(np.mean([splits[n].test.size / splits[n].train.size for n in numbers]))
-    metrics = metrics_of(options.k, n_classes)
+    metrics = metrics_of(options.k, n_classes, options.fpr, options.costs)
 
     def values(engine: Engine, contender: str, metric: str) -> NDArray[np.float64]:
         return np.array([table[engine, contender, number].metrics[metric] for number in numbers])
@@ -106,6 +106,8 @@ def summarize(results: Sequence[Result], splits: Sequence[Split], options: Optio
     judged_by = SELECTION_METRICS[options.select]
     verdict = [_on_focal_loss(engine, differences, judged_by) for engine in engines]
     verdict += [_on_probabilities(engine, rows) for engine in engines]
+    if options.costs is not None:
+        verdict += [_on_savings(engine, rows, differences) for engine in engines]
     winner = _winner(rows, differences, judged_by)
     at = sorted((table[winner.engine, winner.contender, n] for n in numbers), key=lambda r: r.metrics[judged_by.key])
     return Summary(len(numbers), engines, metrics, rows, differences, verdict, at[len(at) // 2])
@@ -156,6 +158,20 @@ def _on_probabilities(engine: Engine, rows: Sequence[Row]) -> str:
         f"{closest.metrics['calibration_error']:.4f}), those of {furthest.contender} furthest from them "
         f"({furthest.metrics['calibration_error']:.4f})."
     )
+
+
+def _on_savings(engine: Engine, rows: Sequence[Row], differences: Sequence[Difference]) -> str:
+    here = [row for row in rows if row.engine == engine]
+    best = max(here, key=lambda row: row.metrics["savings"])
+    text = (
+        f"{engine}: at decisions of least expected cost {best.contender} saves {best.metrics['savings']:.1%} "
+        "of what the best constant decision costs"
+    )
+    if best.contender == LOG_LOSS.name:
+        return f"{text}, more than the others."
+    plain = next(row for row in here if row.contender == LOG_LOSS.name)
+    difference = find(differences, engine, best.contender, LOG_LOSS.name, "savings")
+    return f"{text}, log loss {plain.metrics['savings']:.1%} (difference {difference})."
 
 
 def _winner(rows: Sequence[Row], differences: Sequence[Difference], metric: Metric) -> Row:

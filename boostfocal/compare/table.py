@@ -38,6 +38,8 @@ class Table:
         Numbers or datetime64.
     group : ndarray of int of shape (n,) or None
         The entity of each row, coded.
+    amount : ndarray of shape (n,) or None
+        What missing the row costs if it is positive.
     notes : list of str
         What the user should know about how the table was read.
     becomes : mapping of str to str
@@ -59,6 +61,7 @@ class Table:
     time: NDArray[Any] | None
     group: NDArray[np.int64] | None
     notes: list[str]
+    amount: NDArray[np.float64] | None = None
     becomes: Mapping[str, str] = field(default_factory=dict)
     made: Mapping[str, str] = field(default_factory=dict)
     read_as_text: tuple[str, ...] = ()
@@ -112,6 +115,7 @@ def prepare(
     group: str | None = None,
     drop: Sequence[str] = (),
     categorical: Sequence[str] = (),
+    amount: str | None = None,
 ) -> Table:
     """Check a table and take it apart.
 
@@ -132,6 +136,8 @@ def prepare(
         Further columns that are not features.
     categorical : sequence of str
         Columns that are categories, though they may look like numbers; given to `reading.read`, too.
+    amount : str, optional
+        Column of what missing a positive row costs. It stays a feature.
 
     Raises
     ------
@@ -146,6 +152,7 @@ def prepare(
         "--group": [group],
         "--drop": drop,
         "--categorical": categorical,
+        "--amount": [amount],
     }
     wanted = {option: [name for name in names if name is not None] for option, names in options.items()}
     problems: list[str] = []
@@ -158,6 +165,8 @@ def prepare(
         ]
     if target in drop:
         problems.append(f"--drop must not be the target, got {target!r}")
+    if target == amount:
+        problems.append(f"--amount must not be the target, got {target!r}")
     _raise(problems)
     labelled = frame[target].notna().to_numpy()
     if labelled.any() and not labelled.all():
@@ -173,6 +182,9 @@ def prepare(
         order = None if time is None else columns.times(frame[time], notes)
     with _among(problems):
         entity = None if group is None else _group(frame[group], group)
+    amounts: NDArray[np.float64] | None = None
+    with _among(problems):
+        amounts = None if amount is None else columns.amounts(frame[amount])
     becomes: dict[str, columns.Feature] = {}
     for column in frame.columns.drop(list(roles)):
         with _among(problems):
@@ -191,6 +203,7 @@ def prepare(
         time=order,
         group=entity,
         notes=notes,
+        amount=amounts,
         becomes={column: found.kind for column, found in becomes.items()},
         made={column: found.made for column, found in becomes.items() if found.made},
         read_as_text=tuple(categorical),

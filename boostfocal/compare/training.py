@@ -25,6 +25,7 @@ class Data:
     labels: NDArray[np.int8]
     n_classes: int
     categorical: list[int]
+    amount: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from .. import validation
 from .base import Metric
 from .scores import average_precision
 
-
 LARGEST = 1e300
 
 
