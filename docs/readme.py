@@ -8,6 +8,7 @@ anything would have changed.
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 import results
@@ -19,16 +20,20 @@ PICTURE = results.ROOT / "docs" / "pages" / "assets" / "case.svg"
 MARKED = re.compile(r"(<!-- figures: (.*?) -->)(.*?)(<!-- end -->)", re.S)
 
 
-def block(name: str, until: str) -> str:
-    """What a command printed, as it is, to the line before the one that begins with `until`."""
+def block(name: str, since: str, until: str) -> str:
+    """What a command printed, from the line that begins with `since` to before the next that begins with `until`."""
     lines = [line.rstrip() for line in results.output(name).splitlines()]
-    end = next(i for i, line in enumerate(lines) if line.startswith(until))
-    return "\n```text\n" + "\n".join(lines[:end]).rstrip() + "\n```\n"
+    begin = next(i for i, line in enumerate(lines) if line.startswith(since))
+    end = next(i for i, line in enumerate(lines) if i > begin and line.startswith(until))
+    return "\n```text\n" + "\n".join(lines[begin:end]).rstrip() + "\n```\n"
 
 
 def filled(text: str) -> str:
     """The text with the figures as they are now."""
-    names = {macro.__name__: macro for macro in (*results.MACROS, block)}
+    names: dict[str, Any] = {macro.__name__: macro for macro in (*results.MACROS, block)}
+    names["OURS_AND_THEIRS"] = results.OURS_AND_THEIRS
+    others = {row["objective"] for row in results.rows("robustness", "Share that fails, by starting margin")}
+    names["PEERS"] = [name for name in others if not name.startswith("boostfocal")]
 
     def figures(match: re.Match[str]) -> str:
         return f"{match[1]}{eval(match[2], names)}{match[4]}"

@@ -67,10 +67,11 @@ def cell(benchmark: str, title: str, column: str, text: str = "", **where: Any) 
 
 
 def span(benchmark: str, title: str, column: str, text: str = "", **where: Any) -> str:
-    """The least and the largest of a column."""
+    """The least and the largest of a column; once, where they read the same."""
     values = [row[column] for row in rows(benchmark, title, **where)]
     text = text or load(benchmark)["formats"][title]
-    return f"{_cell(min(values), text)} to {_cell(max(values), text)}"
+    least, largest = _cell(min(values), text), _cell(max(values), text)
+    return least if least == largest else f"{least} to {largest}"
 
 
 def value(benchmark: str, name: str, text: str = "{:.3g}") -> str:

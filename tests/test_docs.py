@@ -27,15 +27,12 @@ def blocks(text: str) -> list[str]:
     return re.findall(r"^```python[^\n]*\n(.*?)^```$", text, flags=re.M | re.S)
 
 
-def made() -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
-    """The names that the README takes for given, and the truth of the validation rows."""
+def made() -> dict[str, Any]:
+    """The names that the README takes for given."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(6000, 4))
     y = (rng.random(6000) < 1 / (1 + np.exp(3 - 2 * X[:, 0]))).astype(int)
-    y_class = np.digitize(X[:, 1] + rng.normal(size=6000), [0, 1.5])
-    Y = (X[:, :2] + rng.normal(size=(6000, 2)) > 1).astype(float)
-    names = {"X": X[:4000], "y": y[:4000], "X_valid": X[4000:], "y_valid": y[4000:]}
-    return names | {"y_class": y_class[:4000], "Y": Y[:4000]}, y_class[4000:], Y[4000:]
+    return {"X": X[:4000], "y": y[:4000], "X_valid": X[4000:], "y_valid": y[4000:]}
 
 
 def test_the_readmes_python_gives_probabilities_of_the_true_rate(
@@ -44,16 +41,31 @@ def test_the_readmes_python_gives_probabilities_of_the_true_rate(
     pytest.importorskip("xgboost")
     pytest.importorskip("lightgbm")
     monkeypatch.chdir(tmp_path)
-    scope, y_class, Y = made()
+    scope = made()
     y = scope["y_valid"]
     found = blocks((ROOT / "README.md").read_text(encoding="utf-8"))
-    two = np.column_stack([1 - y, y])
-    truths = [two, y, y, y, y_class[:, np.newaxis] == range(3), Y]
-    assert len(found) == len(truths)
-    for block, truth in zip(found, truths, strict=True):
+    assert len(found) == 3
+    for block in found:
         exec(block, scope)
-        assert np.shape(scope["probability"]) == truth.shape
-        np.testing.assert_allclose(np.mean(scope["probability"], axis=0), truth.mean(axis=0), atol=0.03)
+        probability = scope.pop("probability")
+        assert probability.shape == y.shape
+        assert probability.mean() == pytest.approx(y.mean(), abs=0.02)
+        assert average_precision_score(y, probability) > 0.5
+
+
+def test_the_pages_multiclass_and_multilabel_probabilities_have_the_true_rates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("xgboost")
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {}
+    for block in blocks((PAGES / "xgboost.md").read_text(encoding="utf-8")):
+        exec(block, scope)
+    shares = np.bincount(scope["y3_valid"]) / len(scope["y3_valid"])
+    np.testing.assert_allclose(scope["several"].mean(axis=0), shares, atol=0.03)
+    np.testing.assert_allclose(scope["model"].predict_proba(scope["X3_valid"]).mean(axis=0), shares, atol=0.03)
+    truth = np.column_stack([scope["y_valid"], scope["X_valid"][:, 0] > 1])
+    np.testing.assert_allclose(scope["by_label"].mean(axis=0), truth.mean(axis=0), atol=0.03)
 
 
 def test_every_way_of_scoring_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
