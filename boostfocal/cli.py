@@ -78,6 +78,9 @@ def compare(
         list[str] | None,
         typer.Option(help="Columns that are categories: a,b; may be repeated. A CSV's text is kept as it stands."),
     ] = None,
+    sep: Annotated[
+        str | None, typer.Option(help="Separator of a CSV's columns; by default the first lines tell: , ; tab or |.")
+    ] = None,
     engine: Annotated[
         list[EngineName] | None, typer.Option(help="Engine; may be repeated. By default all installed.")
     ] = None,
@@ -102,6 +105,10 @@ def compare(
         DeviceName, typer.Option(help="cuda, or gpu: LightGBM's OpenCL backend, with XGBoost's CUDA.")
     ] = DeviceName.cpu,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of splits, trials and engines.")] = 0,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what becomes of each column, and how rows are split; train nothing."),
+    ] = False,
     json: Annotated[Path | None, typer.Option(help="Write all metrics to this file.")] = None,
     html: Annotated[Path | None, typer.Option("--report", help="Write a self-contained page to this file.")] = None,
 ) -> None:
@@ -113,8 +120,12 @@ def compare(
     out, err = Tolerant("stdout"), Tolerant("stderr")
     console, aside = Console(file=cast(TextIO, out)), Console(file=cast(TextIO, err))
     with _clear_errors(aside), terminated_as_interrupted():
-        _check_outputs(table, {"--json": json, "--report": html})
-        source, frame, notes = _read(table, categorical or [])
+        outputs = {"--json": json, "--report": html}
+        if dry_run and (given := [option for option, path in outputs.items() if path is not None]):
+            raise reading.DataError(f"--dry-run writes no file: leave out {' and '.join(given)}")
+        _check_outputs(table, outputs)
+        dialect = reading.COMMON if table is None else reading.dialect_of(table, sep)
+        source, frame, notes = _read(table, categorical or [], dialect)
         if table is None and target not in (None, EXAMPLE_TARGET):
             raise reading.DataError(
                 f"--target must be {EXAMPLE_TARGET!r} for the example table, got {target!r}; name a TABLE"
@@ -126,7 +137,7 @@ def compare(
         dropped, declared = (_names(given or [], frame) for given in (drop, categorical))
         prepared = tables.prepare(
             source, frame, target or EXAMPLE_TARGET, positive=positive, time=time, group=group, drop=dropped,
-            categorical=declared, amount=amount,
+            categorical=declared, amount=amount, dialect=dialect,
         )  # fmt: skip
         costs = _costs(cost_fp, cost_fn, cost_tp, amount, prepared.binary)
         prepared.notes[:0] = notes
@@ -152,6 +163,11 @@ def compare(
             folds, repeats, seed, time, gap, group, tuple(dropped), tuple(declared), tuple(engines)
         )  # fmt: skip
         _say_what(console, prepared, parts, design)
+        if dry_run:
+            roles = {"--target": prepared.target, "--time": time, "--group": group}
+            console.print(report.columns_table(prepared, {name: role for role, name in roles.items() if name}, dropped))
+            console.print(report.splits_table(prepared, parts))
+            return
         results = _with_progress(aside, prepared, parts, engines, options)
         if not results:
             console.print("Interrupted before a split was finished: nothing to report.")
@@ -215,12 +231,12 @@ def _clear_errors(console: Console) -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
-def _read(table: Path | None, categorical: list[str]) -> tuple[str, Any, list[str]]:
+def _read(table: Path | None, categorical: list[str], dialect: reading.Dialect) -> tuple[str, Any, list[str]]:
     """The table's name, what it holds, and notes."""
     if table is None:
         return *reading.example(), []
-    declared = _names(categorical, reading.column_names(table)) if categorical else []
-    return table.name, *reading.read(table, declared)
+    declared = _names(categorical, reading.column_names(table, dialect)) if categorical else []
+    return table.name, *reading.read(table, declared, dialect)
 
 
 def _names(given: list[str], columns: Any) -> list[str]:

@@ -325,6 +325,28 @@ def test_the_command_splits_forward_in_time(csv: Path, tmp_path: Path) -> None:
     assert {result["engine"] for result in json.loads(out.read_text())["results"]} == {"lightgbm"}
 
 
+def test_a_dry_run_says_what_becomes_of_columns_and_rows_and_trains_nothing(
+    csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "compare", None)  # it would be an error to call it
+    arguments = [str(csv), "--target", "fraud", "--positive", "yes", "--time", "day", "--drop", "b", "--dry-run"]
+    code, output = invoke(*arguments, "--folds", "3")
+    assert code == 0, output
+    for name, becomes in {
+        "a": "a number",
+        "kind": "a category",
+        "fraud": "--target",
+        "day": "--time",
+        "b": "--drop",
+    }.items():
+        assert re.search(rf"^ {name} +{becomes} *$", output, re.M), output
+    assert len(re.findall(r"^ \d +(train|test) +\d+ +\d+ +\d+ +\d+ *$", output, re.M)) == 6
+    code, output = invoke(*arguments, "--json", str(tmp_path / "r.json"))
+    assert code == 2
+    assert "--dry-run writes no file: leave out --json" in output
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -72,15 +72,21 @@ def one_process() -> Iterator[None]:
         yield
 
 
-def written(frame: pd.DataFrame, folder: Path, suffix: str) -> Path:
+def written(frame: pd.DataFrame, folder: Path, suffix: str, sep: str = ",", decimal: str = ".") -> Path:
     path = folder / f"table{suffix}"
-    frame.to_parquet(path, index=False) if suffix == ".parquet" else frame.to_csv(path, index=False)
+    if suffix == ".parquet":
+        frame.to_parquet(path, index=False)
+    else:
+        frame.to_csv(path, index=False, sep=sep, decimal=decimal)
     return path
 
 
 @pytest.mark.parametrize("engine", ["xgboost", "lightgbm"])
-@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
-def test_winners_code_runs_and_trains_what_was_compared(engine: Any, suffix: str) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "sep", "decimal"),
+    [(".csv", ",", "."), (".csv.gz", ",", "."), (".csv", ";", ","), (".csv.gz", "\t", "."), (".parquet", "", "")],
+)
+def test_winners_code_runs_and_trains_what_was_compared(engine: Any, suffix: str, sep: str, decimal: str) -> None:
     columns = COLUMNS | (PARQUET_ONLY if suffix == ".parquet" else {})
 
     @settings(max_examples=8)
@@ -99,9 +105,11 @@ def test_winners_code_runs_and_trains_what_was_compared(engine: Any, suffix: str
         }[target]
         frame = pd.DataFrame({name: columns[name] for name in sorted(names)} | {"y": labels})
         with TemporaryDirectory() as folder:
-            path = written(frame, Path(folder), suffix)
+            path = written(frame, Path(folder), suffix, sep, decimal)
             declared = sorted(kept & names)
-            table = tables.prepare("t", reading.read(path, declared)[0], "y", categorical=declared)
+            dialect = reading.dialect_of(path)
+            read = reading.read(path, declared, dialect)[0]
+            table = tables.prepare("t", read, "y", categorical=declared, dialect=dialect)
             parts = splits.make_splits(table, folds=2, repeats=1, gap=None, seed=0)[:1]
             (result,) = run.compare(
                 table, parts, (engine,), run.Options(1, 5, "log_loss", 5, 0), contenders=[contender]

@@ -313,3 +313,46 @@ def test_files_are_read_and_bad_ones_refused(tmp_path: Path) -> None:
     (tmp_path / "t.xlsx").write_text("")
     with pytest.raises(DataError, match=r"must end in \.csv, \.csv\.gz or \.parquet"):
         reading.read(tmp_path / "t.xlsx")
+
+
+@pytest.mark.parametrize("sep", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+def test_the_first_lines_tell_the_separator_and_the_decimal_sign(tmp_path: Path, sep: str, name: str) -> None:
+    table = pd.DataFrame({"a;b,c\t|": [1.5, 2.25, -3e-5], "text": ["x", "y, z", "1,2,3"], "n": [1, 2, 3]})
+    for decimal in (".",) if sep == "," else (".", ","):
+        table.to_csv(tmp_path / name, index=False, sep=sep, decimal=decimal)
+        assert reading.dialect_of(tmp_path / name) == reading.Dialect(sep, decimal)
+        read, notes = reading.read(tmp_path / name)
+        pd.testing.assert_frame_equal(read, table, check_dtype=False)
+        assert [note for note in notes if "--sep" in note] == notes
+        assert len(notes) == (sep != ",")
+        assert all(repr(sep) in note for note in notes)
+        assert all(("decimals" in note) == (decimal == ",") for note in notes)
+
+
+def test_another_separator_may_be_named(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a~b\n1~2\n3~4\n")
+    dialect = reading.dialect_of(tmp_path / "t.csv", "~")
+    assert reading.read(tmp_path / "t.csv", (), dialect)[0]["b"].tolist() == [2, 4]
+    (tmp_path / "t.tsv.csv").write_text('a, b;\t"c\n d"\n1,5\t2\nx;y;z\t"two\tlines\n"\n')
+    assert (
+        reading.dialect_of(tmp_path / "t.tsv.csv").sep == reading.dialect_of(tmp_path / "t.tsv.csv", "tab").sep == "\t"
+    )
+    (tmp_path / "one.csv").write_text("a\n1\n2\n")
+    assert reading.dialect_of(tmp_path / "one.csv") == reading.COMMON
+    with pytest.raises(DataError, match="--sep must be one character, got '~~'"):
+        reading.dialect_of(tmp_path / "t.csv", "~~")
+    frame().to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="--sep must be left out unless TABLE is a CSV, got ';'"):
+        reading.dialect_of(tmp_path / "t.parquet", ";")
+
+
+def test_whole_numbers_that_differ_in_every_row_are_noted() -> None:
+    table = frame().loc[np.repeat(np.arange(60), 5)].reset_index(drop=True)
+    table = table.assign(payment=np.arange(300) * 7 + 5e6, cents=np.arange(300) / 7, shop=np.arange(300) % 299)
+    notes = tables.prepare("t", table, "fraud").notes
+    (note,) = [note for note in notes if "differ in every row" in note]
+    assert "'payment'" in note
+    assert "'cents'" not in note
+    assert "'shop'" not in note
+    assert "--drop" in note

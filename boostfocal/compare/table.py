@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from . import columns
-from .reading import DataError, listed, refuse_duplicates
+from .reading import COMMON, DataError, Dialect, listed, refuse_duplicates
 
 MAX_CLASSES = 100  # a target of more distinct values is a quantity rather than a class
 IDENTITY = (
@@ -50,6 +50,8 @@ class Table:
         The columns whose text was kept as it stands in the file.
     all_labelled : bool
         Whether no row was left out for want of a label.
+    dialect : Dialect
+        How the file is written, if it is a CSV.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Table:
     made: Mapping[str, str] = field(default_factory=dict)
     read_as_text: tuple[str, ...] = ()
     all_labelled: bool = True
+    dialect: Dialect = COMMON
 
     @property
     def positive(self) -> str:
@@ -116,6 +119,7 @@ def prepare(
     drop: Sequence[str] = (),
     categorical: Sequence[str] = (),
     amount: str | None = None,
+    dialect: Dialect = COMMON,
 ) -> Table:
     """Check a table and take it apart.
 
@@ -138,6 +142,8 @@ def prepare(
         Columns that are categories, though they may look like numbers; given to `reading.read`, too.
     amount : str, optional
         Column of what missing a positive row costs. It stays a feature.
+    dialect : Dialect, optional
+        How the file is written, if it is a CSV.
 
     Raises
     ------
@@ -208,6 +214,7 @@ def prepare(
         made={column: found.made for column, found in becomes.items() if found.made},
         read_as_text=tuple(categorical),
         all_labelled=bool(labelled.all()),
+        dialect=dialect,
     )
     left_out = _left_out(becomes)
     if left_out:
@@ -252,6 +259,12 @@ def _remarks(table: Table) -> Iterator[str]:
         yield (
             f"differs from row to row, as an identity does: {listed(names)}; hardly anything learned from it "
             "holds for other rows: leave it out with --drop"
+        )
+    numbered = [name for name in table.features if _numbers_rows(table.features[name])]
+    if numbered:
+        yield (
+            f"whole numbers that differ in every row, as those of an identity do: {listed(numbered)}; "
+            "if it is one, leave it out with --drop"
         )
     copies = 0 if table.time is not None else _copies(table)
     if copies >= COPIES * table.labels.size:
@@ -298,6 +311,13 @@ def _names_rows(feature: "pd.Series[Any]") -> bool:
     """Whether a text column is an identity, or another text that hardly comes twice."""
     text = isinstance(feature.dtype, pd.CategoricalDtype)
     return text and feature.nunique() > max(MAX_CLASSES, IDENTITY * int(feature.notna().sum()))
+
+
+def _numbers_rows(feature: "pd.Series[Any]") -> bool:
+    """Whether every row has a whole number of its own."""
+    if isinstance(feature.dtype, pd.CategoricalDtype) or len(feature) <= MAX_CLASSES:
+        return False
+    return feature.nunique() == len(feature) and bool((feature.to_numpy(np.float64) % 1 == 0).all())
 
 
 def _gives_away(feature: "pd.Series[Any]", labels: NDArray[np.int8]) -> bool:
