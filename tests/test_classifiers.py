@@ -235,7 +235,7 @@ def test_labels_and_weights_in_pandas_own_types(kind: type, rows: Any) -> None:
 @needs_categories
 def test_pandas_with_names_categories_and_missing_values(kind: type, rows: Any) -> None:
     X, score = rows
-    frame = pd.DataFrame(X, columns=["amount", "b", "c", "d", "e"])
+    frame = pd.DataFrame(X.copy(), columns=["amount", "b", "c", "d", "e"])
     frame.loc[::7, "amount"] = np.nan
     frame["country"] = pd.Categorical(np.where(score > 1, "far", "near"))
     y = pd.Series(labels(score, 2), index=np.arange(score.size) + 17)
