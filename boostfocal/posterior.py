@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,10 @@ from .softmax import SoftmaxFocalLoss
 Loss = FocalLoss | SoftmaxFocalLoss
 
 LOSSES = {loss.__name__: loss for loss in (FocalLoss, SoftmaxFocalLoss)}
+Knots = tuple[tuple[float, ...], tuple[float, ...]]
+Method = Literal["sigmoid", "focal", "isotonic"]
+METHODS = get_args(Method)
+MAX_LINK_GAMMA = 5.0  # the log odds of larger ones are nearly linear in the margin again, as those of gamma 0 are
 SKETCH = 20_000  # rows from which the root over all is found but for its last digits
 STEP, MAX_LOOKS = 1e-4, 20
 SEPARATED = 1e-6  # a log loss below is on its way to zero: the classes do not overlap, and no slope is the best
@@ -25,7 +29,7 @@ SEPARATED = 1e-6  # a log loss below is on its way to zero: the classes do not o
 
 @dataclass(frozen=True)
 class Posterior:
-    """Class probabilities: the loss's posterior, with its log odds scaled and shifted.
+    """Class probabilities: the loss's posterior, with its log odds scaled and shifted, and a map of the result.
 
     ``log proba_k = slope * log eta_k + bias_k``, up to the constant that makes them sum to one.
 
@@ -37,15 +41,25 @@ class Posterior:
         Below 1 it takes back overconfidence.
     bias : tuple of K floats, optional
         Shifts the classes' log odds: to other class frequencies than those of training.
+    link_gamma : float, optional
+        The gamma of the posterior, where it is not that of the loss.
+    knots : tuple of pairs of tuples, optional
+        Of the second of two classes, or of each of more, probabilities and what they become: linear in between.
     """
 
     loss: Loss
     slope: float = 1.0
     bias: tuple[float, ...] = ()
+    link_gamma: float | None = None
+    knots: tuple[Knots, ...] = ()
+
+    _link: ClassVar[Loss]  # each posterior has its own, which the fields determine
 
     def __post_init__(self) -> None:
         if not self.bias:
             object.__setattr__(self, "bias", (0.0,) * self.n_classes)
+        link = self.loss if self.link_gamma is None else replace(self.loss, gamma=self.link_gamma)
+        object.__setattr__(self, "_link", link)
 
     @classmethod
     def from_sampling_rates(cls, loss: Loss, sampling_rates: ArrayLike | None = None) -> Self:
@@ -82,14 +96,15 @@ class Posterior:
         return in_blocks(self._proba, self._checked(margin))
 
     def _proba(self, margins: Float64s) -> Float64s:
-        if self.slope != 1:
+        if self.slope != 1 or self.knots:
             return np.asarray(self.probabilities(margins))
         factors = np.exp(np.array(self.bias) - max(self.bias)) if any(self.bias) else None
-        if isinstance(self.loss, SoftmaxFocalLoss):
-            eta = self.loss._eta(margins)
+        link = self._link
+        if isinstance(link, SoftmaxFocalLoss):
+            eta = link._eta(margins)
             return eta if factors is None else proportional(eta * factors)
         result = np.empty((margins.size, 2))
-        first, second = self.loss._odds(margins)
+        first, second = link._odds(margins)
         if factors is not None:
             first, second = first * factors[0], second * factors[1]
         total = first + second
@@ -106,17 +121,27 @@ class Posterior:
         scores = self._scores(margins)
         if self.n_classes == 2:
             second, first, _, _ = formulas.sigmoid_and_logs(scores)
+            if self.knots:
+                second = _mapped(second, self.knots[0])
+                first = 1 - second
             return np.stack([first, second], axis=-1)
         e = np.exp(scores - np.max(scores, axis=-1, keepdims=True))
+        if self.knots:
+            proba = e / np.sum(e, axis=-1, keepdims=True)
+            columns = (np.sum(proba * own, axis=-1) for own in np.eye(self.n_classes))
+            e = np.stack([_mapped(column, knots) for column, knots in zip(columns, self.knots, strict=True)], axis=-1)
         return e / np.sum(e, axis=-1, keepdims=True)
 
     def recalibrated(
-        self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None, *, slope: bool = True
+        self,
+        y: ArrayLike,
+        margin: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        slope: bool = True,
+        method: Method = "sigmoid",
     ) -> Self:
-        """Slope and bias of greatest likelihood on labels that the model was not trained on.
-
-        Of two classes it is Platt scaling of the posterior's log odds (Platt 1999, without his prior counts),
-        so the mean probability becomes the (weighted) share of each class.
+        """The posterior of greatest likelihood on labels that the model was not trained on.
 
         Parameters
         ----------
@@ -126,6 +151,11 @@ class Posterior:
         sample_weight : array_like of shape (n,), optional
         slope : bool, default True
             False leaves the slope and fits the bias alone, for which few labels are enough.
+        method : {"sigmoid", "focal", "isotonic"}, default "sigmoid"
+            "sigmoid" fits slope and bias: of two classes Platt scaling of the posterior's log odds (Platt 1999, without
+            his prior counts), so the mean probability becomes the (weighted) share of each class. "focal" fits the
+            posterior's gamma, too: focal temperature scaling (Komisarenko and Kull 2024), here with a bias.
+            "isotonic" keeps them, and fits an increasing map of each class's probability (Zadrozny and Elkan 2002).
 
         Raises
         ------
@@ -133,8 +163,41 @@ class Posterior:
             For values not accepted, a class without a row, classes that the scores separate without error
             (the slope would be infinite), and scores that rank worse than chance (it would be negative).
         """
-        from scipy.optimize import minimize
+        if method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+        if method == "isotonic":
+            if not slope:
+                raise ValueError("slope must be True with method='isotonic', which has none to leave out, got False")
+            return self._isotonic(y, margin, sample_weight)
+        if method == "sigmoid":
+            return self._scaled(y, margin, sample_weight, slope)[0]
+        from scipy.optimize import minimize_scalar
 
+        def fitted(gamma: float) -> tuple[Self, float]:
+            return replace(self, link_gamma=float(gamma))._scaled(y, margin, sample_weight, slope)
+
+        bounds = (0.0, MAX_LINK_GAMMA)
+        best = minimize_scalar(lambda gamma: fitted(gamma)[1], bounds=bounds, method="bounded", options={"xatol": 1e-4})
+        return fitted(best.x)[0]
+
+    def _isotonic(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> Self:
+        from sklearn.isotonic import IsotonicRegression
+
+        margins, own, by_row = self._to_calibrate(y, margin, sample_weight)
+        plain = replace(self, knots=())
+        proba = plain.predict_proba(margins)
+        least = 1 / (by_row.sum() + 2)  # no probability of 0 or 1 follows from so many rows
+        knots: list[Knots] = []
+        for k in range(1, 2) if self.n_classes == 2 else range(self.n_classes):
+            found = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip")
+            found.fit(proba[:, k], own == k, sample_weight=by_row)
+            knots.append((tuple(found.X_thresholds_.tolist()), tuple(found.y_thresholds_.tolist())))
+        return replace(plain, knots=tuple(knots))
+
+    def _to_calibrate(
+        self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None
+    ) -> tuple[Float64s, NDArray[np.intp], Float64s]:
+        """Margins, classes, and weights that are 1 on average; each class has a row."""
         margins = self._checked(margin)
         labels = validation.column("y", y, margins.shape[0])
         validation.check_classes(labels, self.n_classes)
@@ -146,7 +209,16 @@ class Posterior:
         counts = np.bincount(own, by_row, self.n_classes)
         if not counts.all():
             raise ValueError(f"y must have rows of every class to recalibrate, got none of {np.argmin(counts)}")
-        log_odds = self._scores(float64(margins))
+        return float64(margins), own, by_row
+
+    def _scaled(
+        self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None, slope: bool
+    ) -> tuple[Self, float]:
+        """Slope and bias of greatest likelihood, without knots, and the log loss that they leave."""
+        from scipy.optimize import minimize
+
+        margins, own, by_row = self._to_calibrate(y, margin, sample_weight)
+        log_odds = self._scores(margins)
         log_proba = np.stack([np.zeros(own.size), log_odds], axis=1) if self.n_classes == 2 else log_odds
         each = np.arange(own.size)
 
@@ -174,7 +246,8 @@ class Posterior:
                 f"y must be classes that overlap in score, but the score {reason}; slope=False fits no slope"
             )
         shift = np.append(0.0, best[1 if slope else 0 :])
-        return replace(self, slope=self.slope * fitted, bias=tuple((fitted * np.array(self.bias) + shift).tolist()))
+        bias = tuple((fitted * np.array(self.bias) + shift).tolist())
+        return replace(self, slope=self.slope * fitted, bias=bias, knots=()), float(found.fun)
 
     # --- as JSON ---------------------------------------------------------------------------------
 
@@ -182,18 +255,28 @@ class Posterior:
         parameters = {f.name: getattr(self.loss, f.name) for f in fields(self.loss) if f.init}
         if np.isinf(parameters["max_step"]):
             parameters["max_step"] = "inf"  # JSON has no infinity
-        return {"loss": type(self.loss).__name__, **parameters, "slope": self.slope, "bias": list(self.bias)}
+        values = {"loss": type(self.loss).__name__, **parameters, "slope": self.slope, "bias": list(self.bias)}
+        if self.link_gamma is not None:
+            values["link_gamma"] = self.link_gamma
+        if self.knots:
+            values["knots"] = [[list(axis) for axis in one] for one in self.knots]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         parameters = dict(values)
         loss, slope, bias = LOSSES[parameters.pop("loss")], parameters.pop("slope"), parameters.pop("bias")
+        link_gamma, knots = parameters.pop("link_gamma", None), _checked_knots(parameters.pop("knots", []))
+        if link_gamma is not None:
+            link_gamma = validation.number("link_gamma", link_gamma, validation.Interval(0, MAX_LINK_GAMMA))
         parameters["max_step"] = float(parameters["max_step"])
         if loss is FocalLoss and isinstance(parameters["gamma"], list):
             parameters["gamma"] = tuple(parameters["gamma"])
         if not isinstance(bias, list):
             raise TypeError(f"bias must be one number for each class, got {bias!r}")
-        posterior = cls(loss(**parameters), float(slope), tuple(float(one) for one in bias))
+        posterior = cls(loss(**parameters), float(slope), tuple(float(one) for one in bias), link_gamma, knots)
+        if len(knots) not in (0, 1 if posterior.n_classes == 2 else posterior.n_classes):
+            raise ValueError(f"knots must be those of each class, got {len(knots)}")
         numbers = [posterior.slope, *posterior.bias]
         if len(posterior.bias) != posterior.n_classes or not np.isfinite(numbers).all() or posterior.slope <= 0:
             raise ValueError(
@@ -206,7 +289,7 @@ class Posterior:
 
     def _scores(self, margins: Any) -> Any:
         """Log odds of class 1 if there are two, else log probabilities up to a constant of the row."""
-        log_eta = self.loss._log_eta(margins)
+        log_eta = self._link._log_eta(margins)
         bias: Any = self.bias[1] - self.bias[0] if self.n_classes == 2 else np.array(self.bias)
         return self.slope * log_eta + bias
 
@@ -218,6 +301,31 @@ class Posterior:
             raise ValueError(f"margin must have shape {accepted}, got shape {margins.shape}")
         validation.check_values(margins=margins)
         return margins
+
+
+def _mapped(proba: Any, knots: Knots) -> Any:
+    """The piecewise linear map of probabilities; a symbol of a graph is mapped by a sum of ramps."""
+    x, y = np.array(knots)
+    if isinstance(proba, np.ndarray):
+        return np.interp(proba, x, y)
+    if x.size == 1:
+        return proba * 0 + y[0]
+    ramps = np.clip((proba[..., np.newaxis] - x[:-1]) / np.diff(x), 0.0, 1.0)
+    return np.sum(ramps * np.diff(y), axis=-1) + y[0]
+
+
+def _checked_knots(values: Any) -> tuple[Knots, ...]:
+    """Knots from JSON."""
+    result: list[Knots] = []
+    for x, y in values:
+        at, becomes = np.array(x, np.float64), np.array(y, np.float64)
+        fit = at.ndim == 1 and at.size and at.shape == becomes.shape and np.isfinite([at, becomes]).all()
+        if not fit or (np.diff(at) <= 0).any() or (np.diff(becomes) < 0).any():
+            raise ValueError(f"knots must be increasing probabilities, got {x!r}, {y!r}")
+        if not ((becomes > 0) & (becomes < 1)).all():
+            raise ValueError(f"knots must be increasing probabilities above 0 and below 1, got {y!r}")
+        result.append((tuple(at.tolist()), tuple(becomes.tolist())))
+    return tuple(result)
 
 
 def center_on_base_rate(loss: Loss, margins: NDArray[Any], y: NDArray[np.intp], weights: ArrayLike | None) -> Float64s:

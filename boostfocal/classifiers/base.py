@@ -16,7 +16,7 @@ from sklearn.utils.validation import column_or_1d
 
 from .. import devices, validation
 from ..base import Float64s
-from ..posterior import Loss, Posterior, center_on_base_rate, weights_classes_equally
+from ..posterior import Loss, Method, Posterior, center_on_base_rate, weights_classes_equally
 from .categories import categories_of, with_categories
 from .labels import as_labels, check_rows, encode
 from .parameters import PARAMETERS, as_json, from_json
@@ -230,12 +230,20 @@ class FocalClassifier(Saved):
     # --- staying right ---------------------------------------------------------------------------
 
     @all_or_nothing
-    def recalibrate(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, slope: bool = True) -> Self:
-        """Fit the posterior's slope and bias to recent labels; the trees stay as they are.
+    def recalibrate(
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        slope: bool = True,
+        method: Method = "sigmoid",
+    ) -> Self:
+        """Fit the probabilities to recent labels; the trees do not change.
 
-        The log odds of `predict_proba` are scaled and shifted so that the labels are most likely: the mean
-        probability becomes the share of each class in `y`, and overconfidence is taken back. Margins, and the
-        order of the rows of a binary model, do not change. It may be repeated, and is saved with the model.
+        By default the log odds of `predict_proba` are scaled and shifted so that the labels are most likely: the mean
+        probability becomes the share of each class in `y`, and overconfidence is taken back. Margins do not change,
+        and a binary model ranks rows as before. It may be repeated, and is saved with the model.
 
         Parameters
         ----------
@@ -246,6 +254,10 @@ class FocalClassifier(Saved):
         sample_weight : array_like of shape (n,), optional
         slope : bool, default True
             False fits only the shift: for few labels, or a change of nothing but the classes' frequencies.
+        method : {"sigmoid", "focal", "isotonic"}, default "sigmoid"
+            "sigmoid" fits slope and shift; "focal" also the gamma by which margins are read (focal temperature scaling,
+            Komisarenko and Kull 2024); "isotonic" an increasing map of the probabilities, for thousands of labels: it
+            gives many rows the same probability. Another method replaces the map of an earlier "isotonic".
 
         Returns
         -------
@@ -260,7 +272,7 @@ class FocalClassifier(Saved):
         self._check_fitted()
         codes = encode("y", y, self.classes_)
         check_rows("X", X, codes.size)
-        posterior = self.posterior_.recalibrated(codes, self._margin(X), sample_weight, slope=slope)
+        posterior = self.posterior_.recalibrated(codes, self._margin(X), sample_weight, slope=slope, method=method)
         self.state_ = replace(self.state_, posterior=posterior)
         self._store_state()
         return self
