@@ -1,6 +1,6 @@
 """Which way of recalibrating gives the best probabilities, by how many labels there are to do it with.
 
-On real tables models are trained on half of the rows, recalibrated on rows of a quarter, and judged on the last quarter.
+On real tables models learn half of the rows, are recalibrated on rows of a quarter, and judged on the last quarter.
 Large models (the engines' defaults) are overconfident, small ones hardly.
 """
 
