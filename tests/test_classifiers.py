@@ -331,7 +331,7 @@ def test_metrics_by_name_are_of_the_true_probabilities(kind: type, rows: Any) ->
     partial = roc_auc_score(truth, proba, max_fpr=0.2)
     assert history(model, "auc_partial_0.2")[-1] == pytest.approx(partial, rel=1e-5)
     false, found, _ = roc_curve(truth, proba)
-    assert history(model, "recall_at_fpr_0.1")[-1] == pytest.approx(found[false <= 0.1].max(), rel=1e-5)
+    assert history(model, "auc_recall_at_fpr_0.1")[-1] == pytest.approx(found[false <= 0.1].max(), rel=1e-5)
     top = np.argsort(-proba)[:100]
     assert history(model, "precision_at_100")[-1] == pytest.approx(truth[top].mean(), abs=0.02)  # ties
 

@@ -3,6 +3,7 @@
 import inspect
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit, logit
 from sklearn.metrics import average_precision_score
 
+import boostfocal
 from boostfocal import (
     AveragePrecision,
     Brier,
@@ -25,7 +27,7 @@ from boostfocal import (
     cost_matrix,
     engines,
 )
-from boostfocal.metrics import Metric
+from boostfocal.metrics import Metric, by_name
 
 LOSS = FocalLoss(2.0, 0.25)
 ROUNDS = 15
@@ -450,6 +452,27 @@ def test_lightgbm_class_stops_at_the_best_round(metric_name: str) -> None:
     (history,) = classifier.evals_result_.values()
     assert list(history) == [metric.name]
     check_best(classifier.best_iteration_ - 1, history[metric.name], find_best)
+
+
+def test_every_public_metric_is_tested_and_described_here() -> None:
+    objects = {name: getattr(boostfocal, name) for name in boostfocal.__all__ if hasattr(boostfocal.metrics, name)}
+    public = {name for name, kind in objects.items() if issubclass(kind, Metric)}
+    tested = {type(metric).__name__ for metric, _ in metrics(100).values()}
+    assert public - tested == {"MacroAveragePrecision"}  # of several classes: see test_classes_in_engines
+    page = (Path(__file__).parents[1] / "docs" / "pages" / "reference" / "metrics.md").read_text(encoding="utf-8")
+    for name in public:
+        assert f"::: boostfocal.{name}\n" in page
+        assert f"| `{name}(" in page
+
+
+def test_xgboost_maximizes_what_is_better_when_greater() -> None:
+    prefixes = ("auc", "pre", "map", "ndcg")
+    found = [metric for metric, _ in metrics(100).values()]
+    # names that the classifiers take, as XGBoost's callbacks see them
+    names = ["recall_at_fpr_0.1", "auc_partial_0.2", "precision_0.5_recall", "precision_at_10", "precision_average"]
+    found += [by_name(name, LOSS, 2) for name in [*names, "brier", "error@0.3", "rmse", "logloss"]]
+    for metric in found:
+        assert metric.name.startswith(prefixes) == metric.greater_is_better, metric.name
 
 
 def test_metric_names_hold_nothing_that_engines_split_at() -> None:

@@ -1,7 +1,8 @@
 """Metrics by name: ours, and those of both engines, which are right here under a custom objective.
 
 The engines compute a metric from the link of the objective that they know by name, which under a custom one is none
-or a wrong one. To add a metric: a row in `BY_PROBABILITY` if it is one of probabilities, else a case in `by_name`.
+or a wrong one. To add a metric: a row in `BY_PROBABILITY` if it is one of probabilities, else a case in `by_name` and in
+its list of accepted names. XGBoost maximizes names with certain beginnings alone: another name gives the metric's own.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def by_name(name: str, loss: Loss, n_classes: int) -> Metric:
         if found := re.fullmatch(r"precision_([\d.]+)_recall", name):
             return RecallAtPrecision(float(found[1]))
         if found := re.fullmatch(r"(auc_)?recall_at_fpr_([\d.]+)", name):
-            return Named(name, RecallAtFalsePositiveRate(float(found[2])).score, True)
+            return RecallAtFalsePositiveRate(float(found[2]))
         if found := re.fullmatch(r"auc_partial_([\d.]+)", name):
             return PartialAUC(float(found[1]))
     accepted = [*LOG_LOSS, *BRIER, *ROOT_BRIER, "focal", *AVERAGE_PRECISION]
