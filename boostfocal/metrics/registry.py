@@ -1,8 +1,8 @@
 """Metrics by name: ours, and those of both engines, which are right here under a custom objective.
 
 The engines compute a metric from the link of the objective that they know by name, which under a custom one is none
-or a wrong one. To add a metric: a row in `BY_PROBABILITY` if it is one of probabilities, else a case in `by_name` and in
-its list of accepted names. XGBoost maximizes names with certain beginnings alone: another name gives the metric's own.
+or a wrong one. To add a metric: a row in `BY_PROBABILITY` if it is one of probabilities, else a case in `by_name` and
+in its list of names. XGBoost maximizes names with certain beginnings alone: another name gives the metric's own.
 """
 
 from __future__ import annotations
