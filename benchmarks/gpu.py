@@ -356,6 +356,8 @@ def main() -> int:
         report.note("no CUDA device: kernels in Numba's simulator, rounds on the CPU; times say nothing of a GPU")
         kernels.THREADS, kernels.MAX_BLOCKS = 4, 2  # each thread is one of Python's
         warnings.simplefilter("ignore", RuntimeWarning)  # NumPy computes both sides of a `where`
+        for space in (vars(kernels), kernels.bound, kernels.bound64):
+            space.setdefault("__warningregistry__", {})  # not added later, while a simulated thread reads the names
     warnings.filterwarnings("ignore", "Grid size")  # so few rows do not fill a device
     small = options.quick
 

@@ -154,7 +154,10 @@ def _device() -> int:
 
 
 class _Flags(threading.local):
-    """A number on each device, of this thread alone, which is 0 between launches."""
+    """A number for each device, of this thread alone, which is 0 between launches.
+
+    It lies in host memory that the device writes to: to look at it takes no copy.
+    """
 
     def __init__(self) -> None:
         self._of_device: dict[int, DeviceArray] = {}
@@ -162,7 +165,9 @@ class _Flags(threading.local):
     def here(self) -> DeviceArray:
         device = _device()
         if device not in self._of_device:
-            self._of_device[device] = cuda.to_device(np.zeros(1, np.int32))
+            flag = cuda.mapped_array(1, np.int32)
+            flag[0] = 0
+            self._of_device[device] = flag
         return self._of_device[device]
 
 
@@ -172,15 +177,15 @@ _flags = _Flags()
 def run(kernel: Any, n_threads: int, inputs: list[Any], scalars: tuple[Any, ...], out: list[DeviceArray]) -> bool:
     """Launch a kernel, and tell whether it met a value to refuse; when this returns, the results are there.
 
-    The smallest copy to the device takes as long as a kernel of ten million rows: flags and `constants` stay there.
+    The smallest copy takes as long as a kernel of ten million rows: flags and `constants` are not copied.
     """
     if not n_threads:
         return False
     flag = _flags.here()
     kernel[_grid(n_threads)](*inputs, *scalars, *out, flag)
-    invalid = bool(flag.copy_to_host()[0])
-    if invalid:
-        flag.copy_to_device(np.zeros(1, np.int32))
+    cuda.synchronize()
+    invalid = bool(flag[0])
+    flag[0] = 0
     return invalid
 
 
