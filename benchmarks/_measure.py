@@ -19,7 +19,7 @@ from rich.table import Table
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = (
     "boostfocal", "numpy", "numba", "scikit-learn", "xgboost", "xgboost-cpu", "lightgbm",
-    "imbalance-xgboost", "imlightgbm", "gbdtCBL", "bokbokbok",
+    "imbalance-xgboost", "imlightgbm", "gbdtCBL", "bokbokbok", "empulse",
 )  # fmt: skip
 Seconds = NDArray[np.float64]
 

