@@ -17,7 +17,7 @@ from scipy.special import expit
 from sklearn.metrics import average_precision_score, log_loss
 
 from boostfocal import FocalLGBMClassifier, FocalXGBClassifier
-from boostfocal.compare.summary import interval
+from boostfocal.intervals import of_mean
 
 ENGINES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "xgboost": (xgb.XGBClassifier, FocalXGBClassifier, {"enable_categorical": True}),
@@ -94,7 +94,7 @@ def judge(report: Report, loads: Iterable[Loader], folds: int) -> None:
 
         def more(ours: int, theirs: int, figure: str, of: Any = of) -> tuple[str, bool]:
             """A mean difference with its interval, and whether it is above it."""
-            middle, reach = interval(of(ours, figure) - of(theirs, figure), float(of(parent, "test_share").mean()))
+            middle, reach = of_mean(of(ours, figure) - of(theirs, figure), float(of(parent, "test_share").mean()))
             return f"{middle:+.4f}" + ("" if reach is None else f" ± {reach:.4f}"), reach is not None and middle > reach
 
         about = f"{name}, {engine}"

@@ -22,8 +22,8 @@ from scipy.stats import rankdata
 from sklearn.model_selection import train_test_split
 
 from boostfocal import FocalLGBMClassifier, FocalXGBClassifier
-from boostfocal.compare.summary import interval
 from boostfocal.decisions import decide, savings
+from boostfocal.intervals import of_mean
 
 ROWS = 10_000  # of a table at most
 FOLDS = 5
@@ -181,7 +181,7 @@ def judge(report: Report, loads: Iterable[Loader], folds: int, trials: int) -> N
     for table in tables:
         for engine in ENGINES:
             for way in ways:
-                middle, half = interval(np.array([f[way] - f[OWN] for f in found[table, engine]]), 1 / (FOLDS - 1))
+                middle, half = of_mean(np.array([f[way] - f[OWN] for f in found[table, engine]]), 1 / (FOLDS - 1))
                 beside = "" if way == OWN else f"{middle:+.3f}" + ("" if half is None else f" ± {half:.3f}")
                 by_table.append((table, engine, *way, mean(table, engine, way), beside))
     columns = ("table", "engine", "trained by", "decided", "savings", "− log loss at least cost")
@@ -192,7 +192,7 @@ def judge(report: Report, loads: Iterable[Loader], folds: int, trials: int) -> N
     for engine in ENGINES:
         for way in ways:
             values = np.array([mean(table, engine, way) for table in tables])
-            middle, half = interval(values - [mean(table, engine, OWN) for table in tables], 0.0)
+            middle, half = of_mean(values - [mean(table, engine, OWN) for table in tables], 0.0)
             beside = "" if way == OWN else f"{middle:+.3f}" + ("" if half is None else f" ± {half:.3f}")
             rank = float(np.mean([ranks[table, engine][way] for table in tables]))
             summary.append((engine, *way, float(values.mean()), float(values.min()), beside, rank))

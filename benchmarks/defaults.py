@@ -13,7 +13,7 @@ from _measure import Report, parser
 from _tables import RARE, WITH_COSTS, Loader, Table
 from classifiers import DEFAULT, ENGINES, FOLDS, GRID, run
 
-from boostfocal.compare.summary import interval
+from boostfocal.intervals import of_mean
 
 ROWS = 10_000  # of a table at most
 SETTINGS: dict[str, dict[str, Any] | None] = {"the engine's own class": None} | {
@@ -38,7 +38,7 @@ def judge(report: Report, loads: Iterable[Loader], folds: int) -> None:
                 for figure in ("log_loss", "ap")
             )
             for more, digits, sign in ((100 * (losses / own - 1), 2, -1), (precisions - our, 4, 1)):
-                middle, half = interval(more, 0.0)
+                middle, half = of_mean(more, 0.0)
                 row.append(f"{middle:+.{digits}f}" + ("" if half is None else f" ± {half:.{digits}f}"))
                 gains.append(half is not None and sign * middle > half)
         rows.append(row)

@@ -23,8 +23,8 @@ from boostfocal import FocalLoss
 from boostfocal.compare.contenders import ALPHAS, FOCAL, GAMMA_0, LOG_LOSS, WEIGHTED, Contender, Engine
 from boostfocal.compare.run import Options, Result, compare
 from boostfocal.compare.splits import Split, make_splits
-from boostfocal.compare.summary import interval
 from boostfocal.compare.table import Table as Compared
+from boostfocal.intervals import of_mean
 from boostfocal.metrics.scores import log_loss
 
 TABLES: tuple[Loader, ...] = (crashes, flights, loans, stops, caravan, tests, birds, livers)
@@ -99,7 +99,7 @@ class Row:
 
     def minus(self, other: "Row", figure: str) -> tuple[float, float | None]:
         """Mean difference and half its 95 % interval, None of a single split."""
-        return interval(np.subtract(self.figures[figure], other.figures[figure]), self.test_share)
+        return of_mean(np.subtract(self.figures[figure], other.figures[figure]), self.test_share)
 
 
 Extra = Callable[[Result], dict[str, float]]
@@ -229,7 +229,7 @@ def summarize(report: Report, rows: list[Row]) -> None:
 
 def over_tables(differences: list[float]) -> str:
     """Mean over the tables and half its 95 % interval, each table one observation."""
-    return shown(*interval(np.asarray(differences), 0.0))
+    return shown(*of_mean(np.asarray(differences), 0.0))
 
 
 def shown(mean: float, reach: float | None) -> str:

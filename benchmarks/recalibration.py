@@ -14,7 +14,7 @@ from _tables import TO_JUDGE, Loader
 from joblib import Parallel, delayed
 
 from boostfocal import FocalLGBMClassifier, FocalXGBClassifier
-from boostfocal.compare.summary import interval
+from boostfocal.intervals import of_mean
 from boostfocal.metrics.scores import expected_calibration_error, log_loss
 
 ENGINES: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -75,7 +75,7 @@ def judge(report: Report, loads: Iterable[Loader], repeats: int) -> None:
                 if not by_table:
                     continue
                 means = np.array([np.mean(values, axis=0) for values in by_table.values()])
-                spans = [interval(column, 0.0) for column in means.T]
+                spans = [of_mean(column, 0.0) for column in means.T]
                 shown = [
                     f"{mean * 100:+.2f}" + ("" if half is None else f" ± {half * 100:.2f}") for mean, half in spans
                 ]

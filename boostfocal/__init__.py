@@ -77,7 +77,7 @@ _BY_ENGINE = {
 
 
 def __getattr__(name: str) -> Any:
-    """What takes long to import, when it is asked for; an engine need not be installed."""
+    """Import what takes long only when it is asked for; an engine need not be installed."""
     if name == "__version__":
         from importlib.metadata import version
 
@@ -85,7 +85,7 @@ def __getattr__(name: str) -> Any:
     if name in _BY_ENGINE:
         try:
             module = import_module(f".{_BY_ENGINE[name]}", __name__)
-        except AttributeError as error:  # as of LightGBM under -OO; Python would hide it behind one of ours
+        except AttributeError as error:  # from LightGBM under -OO; Python would hide it behind one of ours
             raise ImportError(f"{name} cannot be imported, as its engine fails: {error}") from error
         return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

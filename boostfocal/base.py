@@ -1,4 +1,4 @@
-"""What the losses share: use as an objective of either engine, gradients and sums, and their metric."""
+"""The common base of the losses: objective of either engine, gradients, sums and metric."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ MAX_STEP = Interval(1e-6)
 
 
 class FocalLossBase(ABC):
-    """A loss as an immutable value, and as the objective of either engine.
+    """An immutable loss, which is also the objective of either engine.
 
-    Subclasses are frozen dataclasses with the fields `hessian` and `max_step` beside their own.
+    Subclasses are frozen dataclasses with the fields `hessian` and `max_step` besides their own.
     """
 
     _KERNELS: ClassVar[Literal["elementwise", "softmax"]]
@@ -55,13 +55,13 @@ class FocalLossBase(ABC):
     def gradient_hessian(
         self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> tuple[Float32s, Float32s]:
-        """First derivative by the margin, and diagonal Hessian, of each row's weighted loss.
+        """Gradient and diagonal Hessian of each row's weighted loss with respect to the margin.
 
         Parameters
         ----------
         y : array_like
-            Labels: of a `FocalLoss` numbers in [0, 1], of shape (n,), or (n, L) for multilabel rows; of a
-            `SoftmaxFocalLoss` the classes 0, ..., K - 1, of shape (n,).
+            Labels. `FocalLoss` takes numbers in [0, 1], of shape (n,), or (n, L) for multilabel rows.
+            `SoftmaxFocalLoss` takes the classes 0, ..., K - 1, of shape (n,).
         margin : array_like of shape (n,), (n, L) or (n, K)
             Raw scores. Computed in float32: exp counts as zero below -87.
         sample_weight : array_like of shape (n,), optional
@@ -74,12 +74,12 @@ class FocalLossBase(ABC):
         Raises
         ------
         TypeError, ValueError
-            For arrays that are not numeric, empty, of other shapes, or with values not accepted.
+            If an array is not numeric, is empty, has another shape, or holds a value that is not accepted.
         """
         return self._gradient_hessian(self._batch(y, margin, sample_weight), in_engine=False)
 
     def mean(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Weighted mean loss over rows and, if there are several, labels; from float32: what the metric reports.
+        """Weighted mean of the float32 losses over rows and, if there are several, labels; the metric reports it.
 
         Parameters and errors are those of `gradient_hessian`; weights that sum to zero are refused.
         """
@@ -87,7 +87,7 @@ class FocalLossBase(ABC):
         return loss / float(validation.positive(weight, "sample_weight"))
 
     def sums(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> tuple[float, float]:
-        """Weighted loss and weight, summed over the rows; a multilabel row has the mean loss of its labels."""
+        """Sums of weighted loss and of weight over the rows; a multilabel row has the mean loss of its labels."""
         batch = self._batch(y, margin, sample_weight)
         return self._sums(batch, *backend(self._KERNELS, batch).losses(batch, *self._kernel_parameters))
 
@@ -142,9 +142,9 @@ class FocalLossBase(ABC):
     def __call__(self, y_true: Any, margin: Any, sample_weight: Any = None) -> tuple[Float32s, Float32s]:
         """The objective, in every calling convention of XGBoost and LightGBM.
 
-        Called as (margin, DMatrix or Dataset) by ``train``, ``cv`` and ``Booster.update``, and as
-        (labels, margin[, weights]) by the scikit-learn classes. Of several workers of XGBoost each must call it in
-        every round, also one without rows: what one of them refuses, all raise.
+        ``train``, ``cv`` and ``Booster.update`` call it as (margin, DMatrix or Dataset), the scikit-learn classes as
+        (labels, margin[, weights]). Each of several XGBoost workers must call it in every round, even one without
+        rows. If one worker refuses its values, all raise the error.
         """
         if not engines.is_distributed():
             batch = self._batch(*engines.read_batch(y_true, margin, sample_weight))
@@ -172,7 +172,7 @@ class FocalLossBase(ABC):
         return gradient, hessian
 
     def _check_finite(self, batch: Batch, *results: Any) -> None:
-        """Raise the error for what made a kernel look twice: a value that is refused, or one too large."""
+        """Raise the error for what a kernel noticed: a value that is refused, or a result that is not finite."""
         host = batch.on_host()
         self._check_values(host)
         if not all(np.isfinite(devices.to_host("result", result)).all() for result in results):
@@ -182,12 +182,12 @@ class FocalLossBase(ABC):
     @property
     @abstractmethod
     def _columns(self) -> tuple[int, ...]:
-        """Shape of the margins of a row."""
+        """Shape of a row's margins."""
 
     @property
     @abstractmethod
     def _kernel_parameters(self) -> tuple[Any, ...]:
-        """What the kernels take beside a batch."""
+        """The arguments that the kernels take besides a batch."""
 
     @abstractmethod
     def _batch(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None) -> Batch:
@@ -199,7 +199,7 @@ class FocalLossBase(ABC):
 
 
 def effective_counts(counts: Float64s, beta: Any) -> Float64s:
-    """Counts, or with beta the effective numbers of samples up to a factor (Cui et al. 2019, eq. 2)."""
+    """Counts; with beta, the effective numbers of samples up to a factor (Cui et al. 2019, eq. 2)."""
     if beta is None:
         return counts
     beta = validation.number("beta", beta, BETA, f"None or {BETA}")
@@ -210,7 +210,7 @@ def float64(values: NDArray[Any]) -> Float64s:
     return values.astype(np.float64, copy=False)
 
 
-BLOCK = 16_384  # numbers at a time, so that what is computed on the way stays in the cache
+BLOCK = 16_384  # numbers at a time, so that intermediate results stay in the cache
 
 
 def blocks(rows: NDArray[Any]) -> Iterator[slice]:
@@ -219,7 +219,7 @@ def blocks(rows: NDArray[Any]) -> Iterator[slice]:
 
 
 def in_blocks(function: Callable[[Float64s], Float64s], rows: NDArray[Any]) -> Float64s:
-    """`function` of an array's rows, in float64, some rows at a time."""
+    """Apply `function` to an array's rows in float64, some rows at a time."""
     result: Float64s | None = None
     with np.errstate(all="ignore"):
         for part in blocks(rows):

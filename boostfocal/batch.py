@@ -10,7 +10,7 @@ from . import devices
 class Batch(NamedTuple):
     """Labels, margins and sample weights of some rows. They may be an engine's own memory: nothing writes to them.
 
-    Their shapes agree once a loss has taken them; their values are not checked before a kernel has seen them.
+    Their shapes agree once a loss has taken them. Their values are checked only after a kernel has seen them.
     """
 
     labels: Any
@@ -19,7 +19,7 @@ class Batch(NamedTuple):
 
     @property
     def on_device(self) -> bool:
-        """Whether to compute on the CUDA device, as some of them are there."""
+        """Whether to compute on the CUDA device, because some of the arrays are there."""
         return any(map(devices.on_device, self))
 
     def on_host(self) -> Batch:

@@ -240,7 +240,7 @@ def _read(table: Path | None, categorical: list[str], dialect: reading.Dialect) 
 
 
 def _names(given: list[str], columns: Any) -> list[str]:
-    """Names of columns that stand between commas, unless the whole is a name."""
+    """Column names that commas separate, unless the whole text is one name."""
     return [name for one in given for name in ([one] if one in columns else one.split(","))]
 
 
@@ -268,7 +268,7 @@ def _check_outputs(table: Path | None, outputs: dict[str, Path | None]) -> None:
 def _costs(
     false_positive: float | None, false_negative: float | None, true_positive: float, amount: str | None, binary: bool
 ) -> Costs | None:
-    """What was given of the costs, which belong together."""
+    """The costs, if they were given; some must be given together."""
     named = {"--cost-fp": false_positive, "--cost-fn": false_negative, "--cost-tp": true_positive}
     for name, value in named.items():
         if value is not None and not 0 <= value < np.inf:

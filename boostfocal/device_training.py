@@ -25,10 +25,10 @@ class TrainingOnDevice(xgb.callback.TrainingCallback):  # type: ignore[misc]
     loss : FocalLoss or SoftmaxFocalLoss
         The objective; ``obj`` of ``xgboost.train`` may be left out.
     X : array of shape (n, n_features), or None
-        The rows of training as they were given to the DMatrix, a CuPy array or another one on the device. With None, or
-        rows on the host, margins come by way of the host, as they do for dart, whose rounds change earlier trees.
+        The training rows as they were given to the DMatrix: a CuPy array or another one on the device. With None, or
+        rows on the host, margins pass through the host. They do so for dart, too: its rounds change earlier trees.
     y : array_like of shape (n,)
-        Labels, as of the loss.
+        Labels, as the loss takes them.
     sample_weight : array_like of shape (n,), optional
     missing : float, default NaN
         The value that stands for a missing one in `X`.
@@ -81,7 +81,7 @@ class TrainingOnDevice(xgb.callback.TrainingCallback):  # type: ignore[misc]
         return model
 
     def after_training(self, model: xgb.Booster) -> xgb.Booster:
-        del model.update  # what is left is the class's own
+        del model.update  # the class's own remains
         return model
 
 

@@ -1,6 +1,6 @@
 """Arrays on a CUDA device: telling them from the host's, and copies between the two.
 
-Any array with ``__cuda_array_interface__`` is one, of CuPy, cuDF, PyTorch or Numba.
+Any array with ``__cuda_array_interface__`` is a device array: of CuPy, cuDF, PyTorch or Numba.
 """
 
 from functools import cache
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def on_device(array: Any) -> bool:
-    if array is None or type(array) is np.ndarray:  # as nearly all are, and looking for what is missing takes long
+    if array is None or type(array) is np.ndarray:  # nearly all are, and a look for a missing attribute takes long
         return False
     return hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__")  # the second is Numba's
 
@@ -66,7 +66,7 @@ def to_host(name: str, array: Any) -> Any:
 
 
 def to_device(array: Any) -> Any:
-    """What is on the host on the device, in a type and byte order that devices have; anything else as it is."""
+    """A host array on the device, in a type and byte order that devices have; anything else as it is."""
     if on_device(array):
         return array
     from numba import cuda

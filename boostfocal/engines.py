@@ -46,7 +46,7 @@ def read_batch(first: Any, second: Any, sample_weight: Any) -> Batch:
 
 
 def _of_dataset(dataset: Any, field: str) -> Any:
-    """Its labels or weights; from XGBoost 3.2 on what is on the host is a view, valid until the set's are changed.
+    """A data set's labels or weights. From XGBoost 3.2 on, those on the host are a view, valid until they change.
 
     XGBoost's own `get_label` copies them, which for a million rows takes as long as computing all gradients.
     """
@@ -64,18 +64,18 @@ def _of_dataset(dataset: Any, field: str) -> Any:
 NONE: Final = np.empty(0, np.float32)
 
 
-@lru_cache(maxsize=64)  # of a data set that does not change the text is the same at every call
+@lru_cache(maxsize=64)  # the text of an unchanged data set is the same at every call
 def _interface(text: bytes) -> dict[str, Any] | None:
     """An array that XGBoost describes, as NumPy's interface; None if it is on a device, or of columns without rows."""
     described = json.loads(text)
     if "data" not in described or "stream" in described or (0 in described["shape"] and len(described["shape"]) > 1):
         return None
     listed = {name: tuple(value) if isinstance(value, list) else value for name, value in described.items()}
-    return listed | {"data": (described["data"][0], False)}  # not read-only, since kernels copy what is
+    return listed | {"data": (described["data"][0], False)}  # not read-only, since kernels copy read-only arrays
 
 
 class _View:
-    """What NumPy makes an array of, which keeps the data set alive."""
+    """An object that NumPy makes an array of; it keeps the data set alive."""
 
     def __init__(self, dataset: Any, interface: dict[str, Any]) -> None:
         self.dataset, self.__array_interface__ = dataset, interface
@@ -109,9 +109,9 @@ def is_distributed() -> bool:
 
 @contextmanager
 def raise_on_all_workers() -> Iterator[None]:
-    """What one of XGBoost's workers raises in the block all of them raise: none is left waiting for another.
+    """If one of XGBoost's workers raises an error in the block, all of them do: none is left waiting for another.
 
-    Each must enter it as often as the others.
+    Each worker must enter the block as often as the others.
     """
     error: Exception | None = None
     try:
@@ -134,7 +134,7 @@ def allreduce_sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The sum over all workers, each of which must call this as often as the others."""
     collective = _collective()
     total = collective.allreduce(np.ascontiguousarray(values, np.float64), collective.Op.SUM)
-    return np.reshape(total, np.shape(values))  # which XGBoost below 3.4 makes flat
+    return np.reshape(total, np.shape(values))  # XGBoost below 3.4 makes it flat
 
 
 def allgather(batch: Batch) -> Batch:

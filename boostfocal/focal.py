@@ -1,4 +1,4 @@
-"""Focal loss of binary labels, one or several a row: parameters, posterior and starting margin."""
+"""Focal loss of binary labels, one or several per row: parameters, posterior and starting margin."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .validation import Interval
 
 ALPHA = Interval(1e-30, 1, "[")
 
-SMALLEST = 1e-10  # sum of the two numbers whose ratio is the odds; below, as of a large gamma, one may underflow
+SMALLEST = 1e-10  # sum of the two numbers whose ratio is the odds; below, as for a large gamma, one may underflow
 NORMAL = 1e-290  # of each of them, since numbers below 2e-308 have fewer digits
 EPSILON = 2.0**-52
 ODDS_OF_NUMBER = formulas.OF_NUMBERS["odds"]
@@ -32,30 +32,30 @@ Pair = tuple[float, float]
 class FocalLoss(FocalLossBase):
     r"""Alpha-balanced focal loss of binary labels, in margins.
 
-    With ``p`` the sigmoid's probability of the true class of a row,
+    With ``p`` the sigmoid's probability of a row's true class,
 
     .. math:: FL(p) = -a (1 - p)^\gamma \log p,
 
     where ``a`` is ``alpha`` for positive and ``1 - alpha`` for negative rows, or 1 without alpha
-    (Lin et al. 2017, *Focal Loss for Dense Object Detection*, eq. 5). ``gamma=0`` is cross-entropy,
-    with alpha balanced cross-entropy.
+    (Lin et al. 2017, *Focal Loss for Dense Object Detection*, eq. 5). ``gamma=0`` is cross-entropy;
+    with alpha it is balanced cross-entropy.
 
-    The object is the objective: pass it as ``obj`` to ``xgboost.train``, as ``objective`` to LightGBM
-    and to the scikit-learn classes of both, as ``fobj`` to ``lightgbm.Booster.update``; and
-    ``loss.metric`` as their metric. It applies sample weights itself.
+    The loss itself is the objective. Pass it as ``obj`` to ``xgboost.train``, as ``objective`` to LightGBM
+    and to the scikit-learn classes of both, and as ``fobj`` to ``lightgbm.Booster.update``. Pass
+    ``loss.metric`` as the metric. The loss applies sample weights itself.
 
     The sigmoid of a margin is *not* the probability of the positive class under this loss
     (Charoenphakdee et al. 2021, *On Focal Loss for Class-Posterior Probability Estimation*):
     `predict_proba` is, and it undoes alpha too.
 
-    Labels and margins of shape (n, L) are multilabel: L labels for each row, each with its own loss; gamma and
+    Labels and margins of shape (n, L) are multilabel: each row has L labels, each with its own loss. Gamma and
     alpha may then differ by label.
 
     Parameters
     ----------
     gamma : float or (float, float) or array_like of shape (L, 2) or ndarray of shape (L,), default 2.0
-        Focusing parameter, in [0, 1000]. A pair is (gamma of negative rows, gamma of positive rows); one
-        for each label is an array (a tuple or list of two numbers is a pair), kept as a tuple of pairs.
+        Focusing parameter, in [0, 1000]. A pair is (gamma of negative rows, gamma of positive rows). An array
+        has one of either for each label, kept as a tuple of pairs. A tuple or list of two numbers is a pair.
     alpha : float or array_like of shape (L,) or None, default None
         Weight of positive rows, in (0, 1), not below 1e-30; negative rows weigh ``1 - alpha``. None weighs both 1.
         With alpha, gradients and Hessians are smaller than without, so ``reg_lambda`` and
@@ -63,18 +63,18 @@ class FocalLoss(FocalLossBase):
     hessian : {"expected", "exact"}, default "expected"
         The expected Hessian is the second derivative averaged over labels drawn from the posterior
         (Fisher scoring); it is never negative. The exact one is negative for rows that are badly
-        wrong (gamma 2: below p = 0.058), where a Newton step goes the wrong way: boosting started
+        wrong (gamma 2: below p = 0.058). A Newton step goes the wrong way there: boosting that starts
         near the base rate of a rare class then learns nothing.
     max_step : float, default 10.0
         The expected Hessian is raised to at least ``|gradient| / max_step``, which bounds the Newton
-        step of a row, in margins; ``inf`` leaves it alone. With rare positives the bound is active on
-        most of them, so the default at ``gamma=0`` is not plain logistic boosting; with
-        ``max_step=inf`` it is. Not used with ``hessian="exact"``.
+        step of a row, in margins; ``inf`` sets no bound. If positives are rare, the bound is active on
+        most of them. So the default at ``gamma=0`` is not plain logistic boosting; with ``max_step=inf``
+        it is. Not used with ``hessian="exact"``.
 
     Raises
     ------
     TypeError, ValueError
-        For a parameter that is not a number or outside its range.
+        If a parameter is not a number or is outside its range.
 
     Examples
     --------
@@ -97,7 +97,7 @@ class FocalLoss(FocalLossBase):
     alpha: float | tuple[float, ...] | NDArray[Any] | None = None
     hessian: Hessian = "expected"
     max_step: float = 10.0
-    # what follows from gamma and alpha: the formulas' parameters, for each label or once for all
+    # the formulas' parameters, which follow from gamma and alpha, for each label or once for all
     _n_labels: int | None = field(default=None, init=False, repr=False, compare=False)
     _parameters: tuple[formulas.RowParameters, ...] = field(default=(), init=False, repr=False, compare=False)
 
@@ -133,22 +133,22 @@ class FocalLoss(FocalLossBase):
         """A loss with alpha from inverse class frequencies.
 
         The classes' weights are proportional to the inverse of their counts and sum to 1, so that
-        alpha is the share of negatives in `y`. Both classes then pull with the same total, and that
-        total is ``2 alpha (1 - alpha)`` of the unweighted one: at 1 % positives 1/50. Regularization
-        that is measured against sums of Hessians (``reg_lambda``, ``min_child_weight``,
-        ``min_sum_hessian_in_leaf``) bites that much harder; lower it accordingly, or tune it.
+        alpha is the share of negatives in `y`. Both classes then have the same total weight. All rows
+        together weigh ``2 alpha (1 - alpha)`` of the unweighted total: 1/50 at 1 % positives.
+        Regularization that is measured against sums of Hessians (``reg_lambda``, ``min_child_weight``,
+        ``min_sum_hessian_in_leaf``) acts that much more strongly; lower it accordingly, or tune it.
 
         Parameters
         ----------
         y : array_like of shape (n,) or (n, L)
-            Labels in [0, 1]; of several a row, each is balanced by itself. Or a Dask array or Series, which
-            is counted where it is.
+            Labels in [0, 1]; if a row has several, each is balanced by itself. Also a Dask array or Series,
+            which is counted where it is.
         gamma : float or pair or array_like, default 2.0
             As for the class.
         beta : float or None, default None
             In [0, 1): count with the effective number of samples ``(1 - beta^n) / (1 - beta)`` (Cui et
             al. 2019, *Class-Balanced Loss Based on Effective Number of Samples*) instead of n. 0 weighs
-            the classes alike; towards 1 it becomes the inverse frequency.
+            the classes alike; towards 1 the weights become the inverse frequencies.
         sample_weight : array_like of shape (n,), optional
             A row counts as its weight.
         hessian : {"expected", "exact"}, default "expected"
@@ -231,8 +231,8 @@ class FocalLoss(FocalLossBase):
         margin : array_like
             Raw scores of a model trained with this loss.
         sampling_rates : float or (float, float), default 1.0
-            By how much the negative rows, and the positive ones, were sampled for training: 0.1 for a tenth of
-            the negatives and all positives. Only their ratio matters: the odds are multiplied by it.
+            The sampling rates of the negative and the positive rows for training: 0.1 for a tenth of the
+            negatives and all positives. Only their ratio matters: the odds are multiplied by it.
 
         Returns
         -------
@@ -268,7 +268,7 @@ class FocalLoss(FocalLossBase):
         """
         labels, margins = self._labels_and_margins(y, margin)
         log_odds = self._log_eta(float64(margins))
-        with np.errstate(invalid="ignore"):  # infinite margins: what is not chosen may be 0 * inf
+        with np.errstate(invalid="ignore"):  # for infinite margins, the branch not chosen may be 0 * inf
             positive = np.where(labels > 0, labels * np.logaddexp(0, -log_odds), 0)
             negative = np.where(labels < 1, (1 - labels) * np.logaddexp(0, log_odds), 0)
         return np.asarray(positive + negative)[()]
@@ -334,7 +334,7 @@ class FocalLoss(FocalLossBase):
         return np.asarray(in_blocks(function, values.reshape(-1, *self._columns)).reshape(values.shape)[()])
 
     def _odds(self, margins: Float64s) -> tuple[Float64s, Float64s]:
-        """Numbers to which the posterior of both classes is proportional, of an array of at least one dimension."""
+        """Numbers proportional to the posterior of each class, for an array of at least one dimension."""
         if margins.size == 1 and not self._n_labels:
             first, second = ODDS_OF_NUMBER(margins.item(), *self._by_label)
             if first + second >= SMALLEST and min(first, second) >= NORMAL:
@@ -347,7 +347,7 @@ class FocalLoss(FocalLossBase):
         return first, second
 
     def _solve(self, proba: Float64s) -> Float64s:
-        """`margin` by Newton's method, kept within bounds; on the log odds, which are nearly straight."""
+        """`margin` by Newton's method, kept within bounds, on the log odds, which are nearly linear."""
         goal = np.log(proba) - np.log1p(-proba)
         inner = np.isfinite(goal)
         goal = np.where(inner, goal, 0.0)
@@ -436,7 +436,7 @@ def _alpha(value: Any) -> float:
 
 
 def _counts(y: ArrayLike, sample_weight: ArrayLike | None) -> Float64s:
-    """Weight of the negatives and of the positives, of shape (2,), or (2, L) of multilabel rows."""
+    """Weight of the negatives and of the positives, of shape (2,), or (2, L) for multilabel rows."""
     labels = validation.labels("y", y)
     weights = validation.sample_weight(sample_weight, labels)
     validation.check_values(labels, sample_weight=weights)

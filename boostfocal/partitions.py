@@ -1,4 +1,4 @@
-"""Counts over labels that are not in one place: partitions of a Dask collection, on whichever workers hold them."""
+"""Counts over labels in the partitions of a Dask collection, on whichever workers hold them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 
 def summed(count: Callable[[Any, Any], NDArray[np.float64]], y: Any, sample_weight: Any) -> NDArray[np.float64]:
-    """The sum over partitions of ``count(y, sample_weight)``, which may differ in length: the shorter have zeros.
+    """The sum over partitions of ``count(y, sample_weight)``; counts may differ in length, the shorter get zeros.
 
     Parameters
     ----------
     count : callable
-        Is called where the rows are, with one partition of each, which is never empty.
+        It is called where the rows are, with one partition of each array, which is never empty.
     y, sample_weight : arrays, or Dask arrays or Series of equal partitions
         `sample_weight` may be None.
 

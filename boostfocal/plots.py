@@ -1,6 +1,6 @@
-"""Pictures that explain the loss, and curves of models that are fitted.
+"""Pictures that explain the loss, and curves of fitted models.
 
-Each draws on the `ax` it is given, or on a new one, and returns it. Needs Matplotlib
+Each function draws on the `ax` it is given, or on a new one, and returns it. They need Matplotlib
 (``pip install 'boostfocal[plots]'``).
 """
 
@@ -67,7 +67,7 @@ def loss_ratio(gammas: Sequence[float] = (0.5, 1.0, 2.0, 5.0), ax: Axes | None =
 
 
 def derivatives(loss: FocalLoss | None = None, ax: Axes | None = None) -> Axes:
-    """Gradient and Hessian of a positive row against its margin; where the exact Hessian is negative is shaded.
+    """Gradient and Hessian of a positive row against its margin; shaded where the exact Hessian is negative.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def derivatives(loss: FocalLoss | None = None, ax: Axes | None = None) -> Axes:
 
 
 def posterior(losses: Sequence[FocalLoss] | None = None, ax: Axes | None = None) -> Axes:
-    """Probability of the positive class against the margin, beside the sigmoid, which it is not.
+    """Probability of the positive class against the margin, next to the sigmoid, which is not the same.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def precision_recall(y: ArrayLike, scores: Mapping[str, ArrayLike], ax: Axes | N
     ax = _axes(ax)
     for name, column in columns.items():
         precision, recall, _ = precision_recall_curve(labels, column)
-        # the last point, precision 1 at recall 0, is a convention and no threshold's
+        # the last point, precision 1 at recall 0, is a convention and has no threshold
         area = average_precision_score(labels, column)
         ax.step(recall[:-1], precision[:-1], where="post", label=f"{name}, average precision {area:.3f}")
     ax.axhline(labels.mean(), **GUIDE)
@@ -150,7 +150,7 @@ def precision_recall(y: ArrayLike, scores: Mapping[str, ArrayLike], ax: Axes | N
 def reliability(y: ArrayLike, probabilities: Mapping[str, ArrayLike], bins: int = 10, ax: Axes | None = None) -> Axes:
     """Share of positives against probability, in bins of about equal numbers of rows.
 
-    On logarithmic axes, since most probabilities of a rare class are small; bins without a positive are
+    The axes are logarithmic, since most probabilities of a rare class are small. Bins without a positive are
     not shown.
 
     Parameters

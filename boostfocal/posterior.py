@@ -1,4 +1,4 @@
-"""From margins to probabilities of the classes where a model is used, which need not be where it was trained."""
+"""From margins to class probabilities where a model is used, which need not be where it was trained."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Knots = tuple[tuple[float, ...], tuple[float, ...]]
 Method = Literal["sigmoid", "focal", "isotonic"]
 METHODS = get_args(Method)
 MAX_LINK_GAMMA = 5.0  # the log odds of larger ones are nearly linear in the margin again, as those of gamma 0 are
-SKETCH = 20_000  # rows from which the root over all is found but for its last digits
+SKETCH = 20_000  # rows that give the root over all rows but for its last digits
 STEP, MAX_LOOKS = 1e-4, 20
-SEPARATED = 1e-6  # a log loss below is on its way to zero: the classes do not overlap, and no slope is the best
+SEPARATED = 1e-6  # a log loss below it tends to zero: the classes do not overlap, and no slope is the best
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class Posterior:
     Parameters
     ----------
     loss : FocalLoss or SoftmaxFocalLoss
-        The loss that the margins were trained with. Of binary labels, the classes are 0 and 1.
+        The loss that the margins were trained with. For binary labels the classes are 0 and 1.
     slope : float, default 1.0
-        Below 1 it takes back overconfidence.
+        Below 1 it reduces overconfidence.
     bias : tuple of K floats, optional
-        Shifts the classes' log odds: to other class frequencies than those of training.
+        Shifts the classes' log odds to class frequencies other than those of training.
     link_gamma : float, optional
-        The gamma of the posterior, where it is not that of the loss.
+        The gamma of the posterior, if it differs from that of the loss.
     knots : tuple of pairs of tuples, optional
-        Of the second of two classes, or of each of more, probabilities and what they become: linear in between.
+        Probabilities and what they become, linear in between: for the second of two classes, or for each of more.
     """
 
     loss: Loss
@@ -63,7 +63,7 @@ class Posterior:
 
     @classmethod
     def from_sampling_rates(cls, loss: Loss, sampling_rates: ArrayLike | None = None) -> Self:
-        """The posterior of the population of which each class was sampled at such a rate for training.
+        """The posterior of the population from which each class was sampled at its rate for training.
 
         Parameters
         ----------
@@ -112,7 +112,7 @@ class Posterior:
         return result
 
     def given_to_metrics(self, margin: ArrayLike) -> Float64s:
-        """What a user's own metric is given, as under an engine's own objective: of two classes the second's."""
+        """What a user's own metric is given, as under an engine's own objective: for two classes, the second's."""
         proba = self.predict_proba(margin)
         return proba if self.n_classes > 2 else proba[:, 1]
 
@@ -150,11 +150,11 @@ class Posterior:
         margin : array_like of shape (n,) or (n, K)
         sample_weight : array_like of shape (n,), optional
         slope : bool, default True
-            False leaves the slope and fits the bias alone, for which few labels are enough.
+            False keeps the slope and fits the bias alone, for which few labels are enough.
         method : {"sigmoid", "focal", "isotonic"}, default "sigmoid"
-            "sigmoid" fits slope and bias: of two classes Platt scaling of the posterior's log odds (Platt 1999, without
-            his prior counts), so the mean probability becomes the (weighted) share of each class. "focal" fits the
-            posterior's gamma, too: focal temperature scaling (Komisarenko and Kull 2024), here with a bias.
+            "sigmoid" fits slope and bias. For two classes this is Platt scaling of the posterior's log odds (Platt
+            1999, without his prior counts). The mean probability becomes the (weighted) share of each class. "focal"
+            fits the posterior's gamma, too: focal temperature scaling (Komisarenko and Kull 2024), here with a bias.
             "isotonic" keeps them, and fits an increasing map of each class's probability (Zadrozny and Elkan 2002).
 
         Raises
@@ -331,8 +331,8 @@ def _checked_knots(values: Any) -> tuple[Knots, ...]:
 def center_on_base_rate(loss: Loss, margins: NDArray[Any], y: NDArray[np.intp], weights: ArrayLike | None) -> Float64s:
     """The constant by which to move all margins, so that the mean posterior is the (weighted) share of each class.
 
-    At the minimum of the loss the posterior's errors sum to zero with the weights A + B, which alpha makes
-    differ much between rows: a model that does not fit every row then misses the classes' shares.
+    At the minimum of the loss the posterior's errors sum to zero with the weights A + B. With alpha these weights
+    differ much between rows. A model that does not fit every row then misses the classes' shares.
 
     Parameters
     ----------
@@ -344,7 +344,7 @@ def center_on_base_rate(loss: Loss, margins: NDArray[Any], y: NDArray[np.intp], 
     Returns
     -------
     ndarray of shape (1,), or (K,) with mean 0
-        Zero if there is none, as for margins that are infinite.
+        Zero if there is no such constant, as for infinite margins.
     """
     from scipy.optimize import root
 
@@ -357,7 +357,7 @@ def center_on_base_rate(loss: Loss, margins: NDArray[Any], y: NDArray[np.intp], 
         return np.append(free, -free.sum()) if several else free
 
     def error(free: Float64s, every: int = 1) -> Float64s:
-        """Of the logarithms of the mean posterior's odds, over one in so many rows."""
+        """The error of the log odds of the mean posterior, over one in `every` rows."""
         shift, rows, of_rows = moved(free), margins[::every], by_row[::every]
         total = np.zeros(posterior.n_classes)
         for part in blocks(rows):
@@ -365,7 +365,7 @@ def center_on_base_rate(loss: Loss, margins: NDArray[Any], y: NDArray[np.intp], 
         return np.asarray(np.log(total[1:] / total[0]) - np.log(share[1:] / share[0]))
 
     def solved(every: int) -> Float64s | None:
-        """The root for one row in so many, and from there that for all by Broyden's method: few looks at all rows."""
+        """The root for one in `every` rows, and from there that for all rows by Broyden's method, with few passes."""
         free = root(error, np.zeros(posterior.n_classes - 1), every, tol=1e-10).x
         steps = STEP * np.eye(free.size)
         slopes = np.transpose([error(free + step, every) - error(free - step, every) for step in steps]) / (2 * STEP)

@@ -30,17 +30,16 @@ class SoftmaxFocalLoss(FocalLossBase):
 
     .. math:: FL(p) = -a_y (1 - p)^\gamma \log p.
 
-    It is used as `FocalLoss` is: the object is the objective, ``loss.metric`` its metric. Native
-    training needs the parameter ``num_class`` (and LightGBM's ``Booster.update`` the objective "none"); the
-    scikit-learn classes find it themselves from three classes on, while for two `FocalLoss` is the loss to
-    give them. XGBoost then takes the objective's link for that of its own softmax: ask it for
-    ``output_margin=True``.
+    It is used like `FocalLoss`: the loss itself is the objective, and ``loss.metric`` its metric. Native
+    training needs the parameter ``num_class`` (and LightGBM's ``Booster.update`` the objective "none"). The
+    scikit-learn classes find it themselves from three classes on; for two classes, give them `FocalLoss`.
+    XGBoost then mistakes the objective's link for that of its own softmax: ask it for ``output_margin=True``.
 
-    The gradient is exact, and the Hessian the diagonal of the expected (or exact) one, with factor 1.
-    XGBoost's own softmax doubles that diagonal and LightGBM's multiplies it by K / (K - 1). So with
-    ``gamma=0`` and ``max_step=inf``, half the learning rate, ``reg_lambda`` and ``min_child_weight`` and
-    twice the ``gamma`` (minimum split loss) of ``multi:softprob`` give its trees, and ``(K - 1) / K`` of
-    LightGBM's those of ``multiclass``. For two classes the loss is that of
+    The gradient is exact. The Hessian is the diagonal of the expected (or exact) one, with factor 1.
+    XGBoost's own softmax doubles that diagonal, and LightGBM's multiplies it by K / (K - 1). This loss gives
+    the same trees with ``gamma=0`` and ``max_step=inf`` and adapted parameters. For ``multi:softprob`` take
+    half its learning rate, ``reg_lambda`` and ``min_child_weight``, and twice its ``gamma`` (minimum split
+    loss). For ``multiclass`` take ``(K - 1) / K`` of LightGBM's. For two classes the loss is that of
     ``FocalLoss(gamma, alpha=alpha[1])`` in the margins' difference, which moves by both margins' steps.
 
     The softmax of the margins is *not* the class posterior under this loss: `predict_proba` is.
@@ -56,14 +55,14 @@ class SoftmaxFocalLoss(FocalLossBase):
         the loss.)
     hessian : {"expected", "exact"}, default "expected"
         The expected Hessian is averaged over labels drawn from the posterior; it is never negative. The
-        exact one is, for classes that are badly wrong.
+        exact one is negative for classes that are badly wrong.
     max_step : float, default 10.0
         The expected Hessian is raised to at least ``|gradient| / max_step``, as in `FocalLoss`.
 
     Raises
     ------
     TypeError, ValueError
-        For a parameter that is not a number or outside its range.
+        If a parameter is not a number or is outside its range.
 
     Examples
     --------
@@ -114,10 +113,10 @@ class SoftmaxFocalLoss(FocalLossBase):
     ) -> Self:
         """A loss with alpha from inverse class frequencies.
 
-        A class of n_k of n rows weighs n / (K n_k): all classes pull with the same total, and the rows
-        weigh 1 on average, so that regularization that is measured against sums of Hessians
-        (``reg_lambda``, ``min_child_weight``) bites as without alpha. (`FocalLoss.balanced` has the
-        same ratio, but weights that sum to 1, as alpha of two classes does.)
+        A class with n_k of n rows has the weight n / (K n_k). All classes then have the same total weight,
+        and the rows weigh 1 on average. So regularization that is measured against sums of Hessians
+        (``reg_lambda``, ``min_child_weight``) acts as without alpha. (`FocalLoss.balanced` has the same
+        ratio, but weights that sum to 1, as alpha of two classes does.)
 
         Parameters
         ----------
@@ -200,15 +199,15 @@ class SoftmaxFocalLoss(FocalLossBase):
     def predict_proba(self, margin: ArrayLike, *, sampling_rates: ArrayLike | None = None) -> Float64s:
         """Probability of each class: the posterior at which the margins are stationary.
 
-        With ``A_k`` the weighted loss's gradient divided by ``p_k - [k = y]`` for a row of class k, it
-        is proportional to ``p_k / A_k``. At ``gamma=0`` without alpha it is the softmax.
+        It is proportional to ``p_k / A_k``, where ``A_k`` is the weighted loss's gradient divided by
+        ``p_k - [k = y]`` for a row of class k. At ``gamma=0`` without alpha it is the softmax.
 
         Parameters
         ----------
         margin : array_like of shape (..., K)
             Raw scores of a model trained with this loss.
         sampling_rates : array_like of shape (K,), optional
-            By how much the rows of each class were sampled for training. Only their ratios matter.
+            The sampling rate of each class's rows for training. Only their ratios matter.
 
         Returns
         -------
@@ -330,15 +329,15 @@ class SoftmaxFocalLoss(FocalLossBase):
 
     def _eta(self, margins: Float64s) -> Float64s:
         """The posterior of margins of shape (n, K)."""
-        margins = np.asfortranarray(margins)  # rows side by side: of few classes NumPy is slow
+        margins = np.asfortranarray(margins)  # rows side by side: NumPy is slow over few classes
         shift, e, is_top, others = _shares(np.clip(margins, -LARGEST, LARGEST))
         inverse = 1 / (1 + others)
         p, q = e * inverse, formulas.all_but(e, is_top, others) * inverse
-        log_q = np.nan  # which the power needs where there is a compiler alone, and which takes long
+        log_q = np.nan  # it takes long, and the power needs it only where there is a compiler
         odds = p * q / formulas.psi(p, q, shift - np.log1p(others), log_q, self._alpha, self.gamma)
         total = np.sum(odds, axis=1, keepdims=True)
         result = np.asarray(odds / total)
-        underflow = ~(total[:, 0] < 1e100)  # of a large gamma, psi
+        underflow = ~(total[:, 0] < 1e100)  # of psi, for a large gamma
         if underflow.any():
             log_eta = self._log_eta(margins[underflow])
             result[underflow] = proportional(np.exp(log_eta - np.max(log_eta, axis=1, keepdims=True)))
@@ -353,7 +352,7 @@ class SoftmaxFocalLoss(FocalLossBase):
         """Log probabilities of the softmax whose posterior is exp(log_eta), of shape (n, K), for gamma > 0.
 
         The posterior of a class is a constant of the row, exp(-log_normalizer), times an increasing function of its
-        log odds alone: one root finds the log odds of all classes given the constant, another the constant with
+        log odds alone. One root finds the log odds of all classes given the constant, another the constant with
         which their probabilities sum to one.
         """
         from scipy.optimize.elementwise import find_root

@@ -1,4 +1,4 @@
-"""What the public functions accept. Every error names the argument, the value seen, what is accepted."""
+"""What the public functions accept. Every error names the argument, the value seen, and what is accepted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Interval:
 
 
 def number(name: str, value: Any, interval: Interval, accepted: str = "") -> float:
-    """`value` as a float in an interval. `accepted` is the whole text of an error where more than that is."""
+    """`value` as a float in an interval. `accepted` replaces the interval in errors where more is accepted."""
     accepted = accepted or str(interval)
     if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be {accepted}, got {value!r}")
@@ -61,7 +61,7 @@ def count(name: str, value: Any, at_least: int = 1) -> int:
 def array(name: str, values: ArrayLike, device: bool = False) -> NDArray[Any]:
     """`values` as a numeric array, not copied where it is one; never empty.
 
-    What is on a CUDA device stays there with `device`, as an array of Numba, else it is copied to the host.
+    With `device`, an array on a CUDA device stays there, as an array of Numba; else it is copied to the host.
     """
     result: Any
     if type(values) is np.ndarray:  # not masked
@@ -120,7 +120,7 @@ def sample_weight(values: ArrayLike | None, labels: NDArray[Any], device: bool =
 
 
 def sampling_rates(values: ArrayLike, n_classes: int) -> NDArray[np.float64]:
-    """Of each class, the share of its rows that are in the sample, up to a factor; one number is the first class's."""
+    """The share of each class's rows that are in the sample, up to a factor; one number is the first class's."""
     accepted = f"{n_classes} positive numbers, one for each class" + ", or that of the first" * (n_classes == 2)
     given = array("sampling_rates", values)
     rates = np.append(given, 1.0) if n_classes == 2 and given.ndim == 0 else given.astype(np.float64)
@@ -152,7 +152,7 @@ def codes(name: str, values: ArrayLike, n_rows: int | None = None) -> NDArray[np
 
 
 def days(name: str, values: ArrayLike, n_rows: int | None = None) -> NDArray[np.intp]:
-    """Days as numbers from 0 in their order; the time of day is cut off dates, and refused of what has no unit."""
+    """Days as numbers from 0 in their order; the time of day is cut off dates, and refused in numbers and text."""
     result = as_array(name, values)
     if result.dtype.kind == "M":
         result = result.astype("datetime64[D]")
@@ -218,7 +218,7 @@ def probabilities(name: str, values: ArrayLike) -> NDArray[Any]:
 
 
 def binary(labels: NDArray[Any], weights: NDArray[Any] | None, purpose: str) -> NDArray[np.bool_]:
-    """Labels of a metric that counts rows: 0 or 1, and some 1 that weighs something."""
+    """Labels of a metric that counts rows: 0 or 1, and at least one 1 has a weight above 0."""
     _refuse("y", labels, ~((labels == 0) | (labels == 1)), f"0 or 1 for {purpose}")
     positive = labels == 1
     if not positive.any():
@@ -229,7 +229,7 @@ def binary(labels: NDArray[Any], weights: NDArray[Any] | None, purpose: str) -> 
 
 
 def check_both(positive: NDArray[np.bool_], weights: NDArray[Any] | None, purpose: str) -> None:
-    """Refuse rows without a negative one that weighs something, where negatives are counted."""
+    """Refuse rows of which no negative one has a weight above 0, where negatives are counted."""
     negative = ~positive if weights is None else ~positive & (weights > 0)
     if not negative.any():
         raise ValueError(f"y must have a negative row that weighs something for {purpose}, got none")
@@ -238,7 +238,7 @@ def check_both(positive: NDArray[np.bool_], weights: NDArray[Any] | None, purpos
 def by_class(
     labels: NDArray[Any], weights: NDArray[Any] | None, shape: tuple[int, ...], purpose: str
 ) -> Callable[[int], NDArray[np.bool_]]:
-    """The positive rows of each class, or label, for a metric that counts rows: some class has one that weighs."""
+    """The positive rows of each class, or label, for a metric that counts rows: one weighs more than 0."""
     if labels.shape[0] != shape[0] or (labels.ndim == 2 and labels.shape != shape):
         raise ValueError(f"y must have shape ({shape[0]},) or {shape} as margin has, got shape {labels.shape}")
     if labels.ndim == 1:

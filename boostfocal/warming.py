@@ -1,4 +1,4 @@
-"""Compiling before the first job: what a container's image or a cluster's node will need."""
+"""Compile before the first job what a container's image or a cluster's node will need."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def warm_up(*losses: FocalLoss | SoftmaxFocalLoss, engines: Iterable[Engine] = E
     *losses : FocalLoss or SoftmaxFocalLoss
         By default `FocalLoss()`. Only gamma, `hessian` and the kind of loss matter.
     engines : iterable of {"xgboost", "lightgbm"}, default both
-        Which differ in the type and the order of margins.
+        They differ in the type and the order of margins.
 
     Returns
     -------
     Path
-        The folder: the user's cache, or that which the environment variable ``BOOSTFOCAL_CACHE_DIR`` names.
+        The folder: the user's cache, or the one that the environment variable ``BOOSTFOCAL_CACHE_DIR`` names.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def warm_up(*losses: FocalLoss | SoftmaxFocalLoss, engines: Iterable[Engine] = E
     """
     cache.require_compiler()
     folder = cache.writable_folder()
-    forget()  # what this process has loaded may not be kept, or elsewhere
+    forget()  # kernels that this process has loaded may not be kept, or be kept elsewhere
     for engine in engines:
         if engine not in ENGINES:
             raise ValueError(f"engines must be among {', '.join(ENGINES)}, got {engine!r}")

@@ -14,7 +14,7 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
     Raises
     ------
     OSError
-        With the path, if it cannot be written.
+        If it cannot be written; the error has the path.
     """
     target = _target(path)
     mode = target.stat().st_mode & 0o777 if target.exists() else 0o666

@@ -23,7 +23,7 @@ TRUSTED_TYPES = (
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """A classifier from a model file of either engine.
+    """Load a classifier from a model file of either engine.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     ------
     FileNotFoundError
     ModelFileError
-        A ValueError, for a file that is damaged, or of another program. Nothing in a file is executed.
+        A ValueError, if the file is damaged or comes from another program. Nothing in a file is executed.
 
     Examples
     --------

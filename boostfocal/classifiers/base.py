@@ -6,7 +6,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,9 @@ from .saving import Saved, all_or_nothing
 from .state import FittedState
 from .weighting import Setting, Weighting, rates_by_class
 
+if TYPE_CHECKING:
+    from .checking import Check
+
 
 class FocalClassifier(Saved):
     """The part of a classifier that is not the engine's.
@@ -40,6 +43,12 @@ class FocalClassifier(Saved):
 
     CLASS_WEIGHTS: ClassVar[tuple[str, ...]]
     """The engine's own parameters that weigh classes."""
+
+    START: ClassVar[str]
+    """The argument of `fit` and of predictions that is a margin for each row."""
+
+    SILENT: ClassVar[int]
+    """The verbosity at which the engine prints nothing."""
 
     state_: FittedState
     feature_importances_: NDArray[Any]
@@ -228,6 +237,46 @@ class FocalClassifier(Saved):
         return np.asarray(self.classes_[np.argmax(proba if costs is None else proba * costs, axis=1)])
 
     # --- staying right ---------------------------------------------------------------------------
+
+    def check(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, cv: Any = 10) -> Check:
+        """Whether the model still fits new labelled rows, and what would mend it; the model does not change.
+
+        It compares the mean probability of each class with its share of the labels (calibration in the large). And it
+        tries remedies on folds, and judges them by the log loss of rows that they did not learn from: `recalibrate`,
+        `refit_leaves`, and small trees that start at the model's probabilities. These trees learn what the model does
+        not know; if they help most, the model should be trained again. The advice is the smallest change that is not
+        worse than the best one by more than the interval.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+            Rows that the model was not trained on, sampled as they come where it is used.
+        y : array_like of shape (n,)
+            Their labels.
+        sample_weight : array_like of shape (n,), optional
+        cv : int, splitter or iterable, default 10
+            The folds on which remedies are tried, as scikit-learn's ``cross_validate`` takes them; a number means
+            stratified folds. Give a splitter where rows belong together, as those of one customer do.
+
+        Returns
+        -------
+        Check
+            Printed, it is a table. `advice` is "keep", "recalibrate", "refit_leaves" or "retrain".
+
+        Raises
+        ------
+        ValueError
+            For labels of no class, and classes with fewer rows than folds.
+
+        Notes
+        -----
+        The intervals are Wilson's for a share (Wilson 1927), and that of Nadeau and Bengio (2003) for differences over
+        folds. Without labels only the drift of features can be seen: the page on pipelines shows how.
+        """
+        from .checking import check  # imports what scoring does without
+
+        self._check_fitted()
+        return check(self, X, y, sample_weight, cv)
 
     @all_or_nothing
     def recalibrate(

@@ -9,7 +9,7 @@ Categories = Mapping[str, list[Any]]
 
 
 def categories_of(X: Any) -> dict[str, list[Any]]:
-    """Of the columns of a pandas table that are categories: text, numbers or truths, which a file can keep."""
+    """The categories of a pandas table's categorical columns: text, numbers or booleans, which a file can keep."""
     if not _is_table(X):
         return {}
     found = {str(name): list(dtype.categories) for name, dtype in X.dtypes.items() if _is_category(dtype)}
@@ -18,9 +18,9 @@ def categories_of(X: Any) -> dict[str, list[Any]]:
 
 
 def with_categories(X: Any, known: Categories) -> Any:
-    """The table in which columns of plain text or objects are categories where training's were.
+    """The table with columns of plain text or objects made categorical if they were so in training.
 
-    What training did not see is a category of its own, of which the engine makes what it makes of such.
+    A value that training did not see becomes a category of its own, which the engine treats as it treats unknown ones.
     """
     if not known or not _is_table(X):
         return X
@@ -36,7 +36,7 @@ def with_categories(X: Any, known: Categories) -> Any:
 
 
 def check_categories(values: Any) -> dict[str, list[Any]]:
-    """Categories as a file has them.
+    """Check categories that were read from a file.
 
     Raises
     ------

@@ -1,10 +1,11 @@
 """Model files: an engine's own format with the state of a classifier inside, so that one file is the whole model.
 
-The state stands in a note, "sha256:", a digest of the whole file in which it counts as zeros, ";" and the state as
-quoted JSON. XGBoost's files have it as an attribute of the booster, LightGBM's as a line before the trees. Both are
-found by the format's structure: what users control, such as labels, names and other attributes, may say anything.
+The state stands in a note: "sha256:", a digest, ";" and the state as quoted JSON. The digest is of the whole file, in
+which it counts as zeros itself. XGBoost's files have the note as an attribute of the booster, LightGBM's as a line
+before the trees. Both are found by the format's structure, since labels, names and other attributes that users control
+may hold any text.
 
-The digest tells damage, on which an engine may crash, so that the engine must not get such a file. It does not tell an
+The digest detects damage. An engine may crash on a damaged file, so it must not get one. The digest does not detect an
 adversary: trust a model file as you trust code.
 """
 
@@ -55,7 +56,7 @@ def read_note(text: str | None, path: Any) -> FittedState:
     Raises
     ------
     ModelFileError
-        If there is none, it is damaged, or was written by a later version.
+        If there is no note, or if it is damaged or was written by a later version.
     """
     if text is None:
         raise ModelFileError(f"{path} has no focal loss in it: it was not written by save_model of a focal classifier")
@@ -79,7 +80,7 @@ def with_line(text: str, state: FittedState) -> bytes:
 
 
 def line(text: str) -> str | None:
-    """The note in LightGBM's text, which stands in its header."""
+    """The note in the header of LightGBM's text."""
     head = text.partition(TREES)[0]
     _, mark, after = head.partition(f"\n{KEY}=")
     return after.partition("\n")[0] if mark else None
@@ -102,7 +103,7 @@ def with_digest(content: bytes) -> bytes:
 
 
 def check_digest(content: bytes, path: Any) -> None:
-    """Refuse a file without a note, and one of another digest.
+    """Refuse a file without a note, or with another digest.
 
     XGBoost itself writes files without a digest (checkpoints, ``get_booster().save_model``): they are accepted if
     they are whole.
@@ -190,7 +191,7 @@ SIZES = {b"i": 1, b"U": 1, b"I": 2, b"l": 4, b"L": 8, b"d": 4, b"D": 8, b"T": 0,
 
 
 def _check_whole(content: bytes) -> None:
-    """Refuse what is no whole value of JSON or UBJSON: XGBoost's reader may crash on it."""
+    """Refuse content that is not one whole JSON or UBJSON value: XGBoost's reader may crash on it."""
     if content[1:2] == b'"':
         json.loads(content)
     elif _ubjson_end(content, 0) != len(content):
@@ -247,7 +248,7 @@ def _ubjson_length(content: bytes, at: int) -> tuple[int, int]:
 
 @contextmanager
 def damaged(path: Any) -> Iterator[None]:
-    """Values that do not fit the program's own types become one error about the file."""
+    """Turn errors from values of unexpected types into one error about the file."""
     try:
         yield
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:

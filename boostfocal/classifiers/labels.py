@@ -17,7 +17,7 @@ def as_labels(y: Any) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        For other shapes, none, missing ones, and values of kinds that cannot be ordered.
+        If there are no labels, some are missing, the shape is another, or values of their kind cannot be ordered.
     """
     y = devices.to_host("y", y)
     if isinstance(y, (list, tuple)) and 0 < sum(isinstance(value, str) for value in y) < len(y):
@@ -63,7 +63,7 @@ def encode(name: str, y: Any, classes: NDArray[Any]) -> NDArray[np.intp]:
 
 
 def check_rows(name: str, rows: Any, n: int) -> None:
-    """Refuse rows of another number than labels, and masked ones."""
+    """Refuse rows that differ in number from the labels, and masked rows."""
     check_unmasked(name, rows)
     shape = getattr(rows, "shape", None)
     found = shape[0] if shape else len(rows) if hasattr(rows, "__len__") else n

@@ -1,4 +1,4 @@
-"""New values for the leaves of trees that are kept: what recent rows would have put there."""
+"""New leaf values for existing trees: those that recent rows would have given."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from ..posterior import Loss
 
 @dataclass(frozen=True)
 class Penalties:
-    """What an engine's value of a leaf depends on, beside its gradients and Hessians."""
+    """What an engine's leaf value depends on, besides its gradients and Hessians."""
 
     l1: float
     l2: float
@@ -21,7 +21,7 @@ class Penalties:
     """Of a leaf; 0 is none."""
 
     def value(self, gradient: Float64s, hessian: Float64s) -> Float64s:
-        """The Newton step of each leaf, as both engines have it."""
+        """The Newton step of each leaf, as both engines compute it."""
         pulled = np.sign(gradient) * np.maximum(np.abs(gradient) - self.l1, 0)
         step = -pulled / np.maximum(hessian + self.l2, np.finfo(np.float32).tiny)
         return np.clip(step, -self.max_step, self.max_step) if self.max_step > 0 else step
@@ -39,12 +39,12 @@ def refitted(
     start: NDArray[np.float64],
     decay: float,
 ) -> list[Float64s]:
-    """The values of every tree's leaves, each tree being fitted to what those before it leave.
+    """New leaf values of every tree; each tree is fitted to what the trees before it leave.
 
     Parameters
     ----------
     leaves : ndarray of shape (n, n_trees)
-        In which leaf of each tree a row is.
+        The leaf of each tree that a row falls into.
     values : n_trees arrays
         The present values, by leaf.
     classes, rates, penalties : of n_trees
@@ -75,7 +75,7 @@ def refitted(
     return result
 
 
-# --- what each round was trained with: runs of [number of rounds, its parameters], as JSON ---------------------
+# --- what each round was trained with: runs of [number of rounds, their parameters], as JSON -------------------
 
 Runs = list[list[Any]]
 
@@ -103,7 +103,7 @@ def by_round(runs: Runs, n_rounds: int) -> list[dict[str, float]]:
     Raises
     ------
     ValueError
-        If some are not known, as of rounds that were added natively.
+        If some are not known, such as those of rounds that were added natively.
     """
     result = [dict(parameters) for count, parameters in runs for _ in range(min(int(count), n_rounds))]
     if len(result) < n_rounds:

@@ -32,24 +32,24 @@ OWN_OBJECTIVES = (None, "binary", "multiclass")
 
 @cache
 def _parameter_names(model: type[Any]) -> list[str]:
-    """Of a class and those that it is made of, its own first."""
+    """The parameter names of a class and its bases, its own first."""
     own = [one for one in model.__mro__ if "__init__" in vars(one) and hasattr(one, "_get_param_names")]
     return list(dict.fromkeys(name for one in own for name in one._get_param_names()))
 
 
 @documented
 class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ignore[misc]
-    """`lightgbm.LGBMClassifier` with focal loss: true probabilities, the optimal start, metrics that are right.
+    """`lightgbm.LGBMClassifier` with focal loss: true probabilities, the optimal start, correct metrics.
 
-    It takes every parameter of `LGBMClassifier` but `objective`, which it sets itself, and is used in the
-    same way. Two classes are trained with `FocalLoss`, more with `SoftmaxFocalLoss`. `predict_proba` is the
-    class posterior, which undoes alpha; `predict` its most probable class; `decision_function` the margin.
+    It is used like `LGBMClassifier` and takes its parameters, except `objective`, which it sets itself. Two
+    classes are trained with `FocalLoss`, more with `SoftmaxFocalLoss`. `predict_proba` returns the class
+    posterior, which undoes alpha. `predict` returns its most probable class, `decision_function` the margin.
 
     Parameters
     ----------
     <parameters>
     **kwargs
-        Parameters of `LGBMClassifier`. Metrics, here and in `fit`, may be LightGBM's names and ours, each
+        Parameters of `LGBMClassifier`. Metrics, here and in `fit`, may have LightGBM's names or ours. Each is
         computed from the true probabilities.
 
     Attributes
@@ -70,6 +70,8 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
     """
 
     CLASS_WEIGHTS = ("class_weight", "scale_pos_weight", "is_unbalance")
+    START = "init_score"
+    SILENT = -1
 
     def __init__(
         self,
@@ -90,7 +92,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
 
     @property
     def objective(self) -> Any:
-        """A name that tools such as SHAP do not take for that of cross-entropy, whose link is the sigmoid."""
+        """A name that tools such as SHAP do not mistake for cross-entropy, whose link is the sigmoid."""
         given = vars(self).get("objective")
         return "focal_loss" if given is None else given
 
@@ -99,12 +101,12 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         self.__dict__["objective"] = given
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """As LightGBM's, whose own looks at the signatures of all our classes for each prediction."""
+        """As LightGBM's method, but that one inspects the signatures of all our classes for each prediction."""
         given = {name: getattr(self, name) for name in _parameter_names(type(self))}
         return given | {"objective": vars(self)["objective"]} | dict(self._other_params)
 
     def _process_params(self, stage: str) -> dict[str, Any]:
-        """Without ours, of which LightGBM would warn."""
+        """The parameters without ours, about which LightGBM would warn."""
         return {k: v for k, v in super()._process_params(stage).items() if k not in PARAMETERS}
 
     def fit(
@@ -132,24 +134,24 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         Parameters
         ----------
         X : array_like of shape (n, n_features)
-            Also pandas, sparse, with missing values and categories, as LightGBM takes it.
+            Also pandas or sparse data, with missing values and categories, as LightGBM takes them.
         y : array_like of shape (n,)
             Labels of two classes or more.
         sample_weight : array_like of shape (n,), optional
         init_score : array_like of shape (n,) or (n, K), optional
-            A starting margin for each row in place of the optimal constant one. It is not in the model:
-            predictions want theirs. A margin of the loss, ``loss.margin(probability)``, not log odds.
+            A starting margin for each row in place of the optimal constant one. The model does not keep it:
+            predictions need their own. It is a margin of the loss, ``loss.margin(probability)``, not log odds.
         eval_set : (X, y) or sequence of them, optional
-            Validation sets; labels that `y` does not have are refused. Or `eval_X` and `eval_y`, one or a
-            tuple of them.
+            Validation sets; labels that `y` does not have are refused. `eval_X` and `eval_y` give them, too:
+            one of each, or a tuple.
         eval_names : list of str, optional
         eval_sample_weight, eval_init_score : sequence of array_like, optional
-            For each validation set; with `init_score` the second is needed.
+            One for each validation set. With `init_score`, `eval_init_score` is needed.
         eval_class_weight : None
             Refused: class weights are part of the loss.
         eval_metric : str, callable or list of them, optional
-            Names of LightGBM or ours, metrics of this package, or callables as LightGBM takes them, which
-            are given probabilities. "binary_logloss" or "multi_logloss" if no metric is named anywhere.
+            LightGBM's names or ours, metrics of this package, or callables as LightGBM takes them. Callables
+            are given probabilities. If no metric is named anywhere: "binary_logloss" or "multi_logloss".
         feature_name, categorical_feature, callbacks
             As LightGBM takes them.
         init_model : FocalLGBMClassifier or path of its file, optional
@@ -177,7 +179,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         return training.train(self, X, codes, sample_weight, state, previous, options)
 
     def _set_booster(self, booster: lgb.Booster, history: Mapping[str, Any] | None) -> None:
-        # LightGBM has no way of its own to make a classifier of a booster
+        # LightGBM has no way of its own to make a classifier from a booster
         n_features, n_classes = booster.num_feature(), self.state_.classes.size
         named = booster.feature_name() != [f"Column_{i}" for i in range(n_features)]
         found = {
@@ -197,7 +199,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         return replace(self.state_, offset=self.state_.offset + by)
 
     def _as_trained(self) -> lgb.Booster:
-        """The booster with the margins of its training, for more of it."""
+        """The booster with the margins of its training, to continue training."""
         booster = self.booster_
         if self.state_.offset.any():
             booster = training.copied(booster)
@@ -250,7 +252,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
     # --- predictions -----------------------------------------------------------------------------
 
     def _raw(self, X: Any, **options: Any) -> NDArray[Any]:
-        """What LightGBM predicts, for columns in the order of training."""
+        """LightGBM's predictions, for columns in the order of training."""
         self._check_fitted()
         check_unmasked("X", X)
         names = [str(name) for name in getattr(X, "columns", ())]
@@ -283,7 +285,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
     ) -> NDArray[Any]:
         """Margins, before any link: of shape (n,) for two classes, else (n, K).
 
-        `init_score` is for a model that was fitted with one; the rest is that of `LGBMClassifier`.
+        `init_score` is for a model that was fitted with one; the other parameters are those of `LGBMClassifier`.
         """
         return self._margin(
             X, start_iteration=start_iteration, num_iteration=num_iteration, validate_features=validate_features,

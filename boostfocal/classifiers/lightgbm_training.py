@@ -1,4 +1,4 @@
-"""How FocalLGBMClassifier trains: data sets, metrics from probabilities, what each round had, and new leaves."""
+"""How FocalLGBMClassifier trains: data sets, metrics from probabilities, parameters of each round, new leaf values."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def refit(model: Any, X: Any, codes: NDArray[np.intp], sample_weight: Any, decay
 
 
 class _Watch:
-    """A callback of LightGBM that notes what each round was trained with."""
+    """A LightGBM callback that notes the parameters of each round."""
 
     order, before_iteration = 1000, False  # after those that change parameters
 
@@ -203,12 +203,12 @@ NO_METRIC = ("", "none", "null", "custom", "na")
 
 
 def evaluated(asked: list[Any], posterior: Posterior, parameters: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
-    """Names that LightGBM computes rightly, up to the first that it does not, and callables; in this order.
+    """Metric names that LightGBM computes correctly, up to the first that it does not, then callables.
 
     Raises
     ------
     TypeError, ValueError
-        For metrics that are neither, two of one name, and options of LightGBM's metrics that are computed here.
+        For metrics that are neither, two metrics of one name, and options of LightGBM metrics that we compute here.
     """
     several = posterior.n_classes > 2
     for name, plain in (("multi_error_top_k", (None, 1)), ("auc_mu_weights", (None, ""))):

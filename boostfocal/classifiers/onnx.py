@@ -37,7 +37,7 @@ def model(
         value, nan = (graph.constant(np.array(number, ensemble.precision)) for number in (missing, np.nan))
         features = graph.emit("Where", graph.emit("Equal", features, value), nan, features)
     categories = ensemble.categories(n_features)
-    if categories.any():  # a negative code is pandas' for a missing category, as the engines take it
+    if categories.any():  # to pandas and the engines a negative code is a missing category
         negative = graph.emit("Less", features, graph.constant(np.zeros((), ensemble.precision)))
         no_category = graph.emit("And", negative, graph.constant(categories))
         nan = graph.constant(np.array(np.nan, ensemble.precision))

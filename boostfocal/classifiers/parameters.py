@@ -1,4 +1,4 @@
-"""The parameters that both classifiers have beside their engine's: documented, checked, kept as JSON."""
+"""The parameters that both classifiers have besides their engine's: documented, checked, kept as JSON."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ state_ : FittedState
 
 
 def documented(classifier: Class) -> Class:
-    """Puts the texts that both classes share into a docstring."""
+    """Put the texts that both classes share into a docstring."""
     text = classifier.__doc__
-    if text is not None:  # as it is under -OO
+    if text is not None:  # under -OO it is None
         classifier.__doc__ = (
             cleandoc(text).replace("<parameters>", PARAMETERS_TEXT).replace("<attributes>", ATTRIBUTES_TEXT)
         )
@@ -55,7 +55,7 @@ def documented(classifier: Class) -> Class:
 
 
 def check_names(given: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse parameters that are nobody's and nearly one of ours.
+    """Refuse unknown parameters whose name is close to one of ours.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def check_names(given: Iterable[str], known: Iterable[str]) -> None:
 
 
 def as_json(given: Mapping[str, Any], names: Iterable[str], loss: Loss, classes: NDArray[Any]) -> dict[str, Any]:
-    """The parameters of these names as JSON values, with those of the loss as it is."""
+    """The parameters of these names as JSON values, with gamma and max_step as the loss has them."""
     found = {name: given.get(name) for name in names}
     for name in ("focal_alpha", "class_weight", "sampling_rates"):
         value = found.get(name)

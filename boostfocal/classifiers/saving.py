@@ -27,7 +27,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def all_or_nothing(method: Method) -> Method:
-    """A method that leaves the classifier as it was if it fails: it must not change its booster, but take another."""
+    """Make a method leave the classifier as it was if it fails. It must replace the booster, not change it."""
 
     @wraps(method)
     def guarded(self: Any, *arguments: Any, **options: Any) -> Any:
@@ -43,14 +43,14 @@ def all_or_nothing(method: Method) -> Method:
 
 
 class Saved(metaclass=ABCMeta):  # ABC as a base would change the objects' layout, which the engines copy
-    """The part of a classifier that is about keeping it."""
+    """The part of a classifier that saves, loads and exports it."""
 
     state_: FittedState
     n_features_in_: int
 
     @abstractmethod
     def _check_fitted(self) -> None:
-        """Refuse to go on before fit."""
+        """Raise an error before fit."""
 
     @abstractmethod
     def _content(self, path: str) -> bytes:
@@ -69,10 +69,10 @@ class Saved(metaclass=ABCMeta):  # ABC as a base would change the objects' layou
         """The trees, for export."""
 
     def save_model(self, path: str | os.PathLike[str]) -> None:
-        """Write one file that is the whole model, in the engine's own format, which the plain engine loads, too.
+        """Write the whole model to one file in the engine's own format, which the plain engine loads, too.
 
-        XGBoost's is UBJSON, or JSON if the name ends in .json; LightGBM's is text, up to the best iteration.
-        `boostfocal.load` gives back a classifier. The file appears whole, or the one that was there stays.
+        XGBoost's format is UBJSON, or JSON if the name ends in .json; LightGBM's is text, up to the best iteration.
+        `boostfocal.load` returns a classifier from it. The file appears whole, or an existing one stays.
 
         Parameters
         ----------
@@ -81,7 +81,7 @@ class Saved(metaclass=ABCMeta):  # ABC as a base would change the objects' layou
         Raises
         ------
         TypeError
-            For labels that are no numbers, bools or text.
+            For labels that are not numbers, bools or text.
         OSError
             If the file cannot be written.
         """
@@ -90,7 +90,7 @@ class Saved(metaclass=ABCMeta):  # ABC as a base would change the objects' layou
 
     @all_or_nothing
     def load_model(self, path: str | os.PathLike[str]) -> Self:
-        """Take the model in a file, its loss and labels; the loss becomes this classifier's parameters.
+        """Load the model in a file with its loss and labels; the loss becomes this classifier's parameters.
 
         Parameters
         ----------
@@ -122,32 +122,32 @@ class Saved(metaclass=ABCMeta):  # ABC as a base would change the objects' layou
         start: float | ArrayLike | None = None,
         training_params: Mapping[str, Any] | None = None,
     ) -> Self:
-        """A classifier from a booster that was trained otherwise: by ``lightgbm.train``, on Dask, on Ray.
+        """Make a classifier from a booster that was trained elsewhere: by ``lightgbm.train``, on Dask, on Ray.
 
         Parameters
         ----------
         booster : xgboost.Booster or lightgbm.Booster
-            It is copied, LightGBM's up to the best iteration. XGBoost's has the start inside, as `base_score`.
+            It is copied, LightGBM's up to the best iteration. XGBoost's holds the start as `base_score`.
         loss : FocalLoss or SoftmaxFocalLoss
             The objective that it was trained with.
         classes : array_like of shape (K,), optional
             What the labels 0, ..., K - 1 stand for, in ascending order.
         start : float, or array_like of shape (K,), optional
-            For LightGBM, which does not save it: the `init_score` that every row was trained from, 0 if none. It goes
-            into the first trees.
+            For LightGBM, which does not save it: the `init_score` from which every row was trained, 0 if none. It is
+            added to the first trees.
         training_params : mapping, optional
-            For XGBoost, which keeps them in no file: the learning rate and penalties that `refit_leaves` needs.
+            For XGBoost, which does not save them: the learning rate and penalties that `refit_leaves` needs.
 
         Returns
         -------
         self
-            Its probabilities are the loss's posterior; with weights by class, `recalibrate` levels them.
+            Its probabilities are the loss's posterior; with class weights, `recalibrate` corrects their level.
 
         Raises
         ------
         TypeError, ValueError
-            For another loss, classes out of order, a booster or start of another number of classes,
-            and what is of the other engine.
+            For another loss, classes out of order, a booster or start with another number of classes,
+            and an argument for the other engine.
         """
         labels = range(getattr(loss, "n_classes", 2)) if classes is None else classes
         return cls()._take(booster, untrained(loss, as_labels(labels)), start, training_params)
@@ -155,16 +155,16 @@ class Saved(metaclass=ABCMeta):  # ABC as a base would change the objects' layou
     def to_onnx(self, input_type: str | None = None) -> onnx.ModelProto:
         """An ONNX model that gives the same probabilities without this package (`pip install 'boostfocal[onnx]'`).
 
-        Its input is "X", of shape (n, n_features), with NaN for missing values, and for categories their codes:
-        the position in the training column's categories. Its outputs are "label", "probabilities" (float32, of
+        Its input is "X", of shape (n, n_features). Missing values are NaN. Categories are given by their codes,
+        the positions in the training column's categories. Its outputs are "label", "probabilities" (float32, of
         shape (n, K)) and "margin". Trees up to the best iteration are exported.
 
         Parameters
         ----------
         input_type : {"float32", "float64"}, optional
             By default the precision in which the engine compares values with thresholds: float32 for XGBoost,
-            float64 for LightGBM. No row changes sides: a float32 row is compared as LightGBM does it with
-            that row's values.
+            float64 for LightGBM. No row changes sides: a float32 row is compared in the same way as LightGBM
+            compares that row's values.
 
         Returns
         -------
@@ -174,8 +174,8 @@ class Saved(metaclass=ABCMeta):  # ABC as a base would change the objects' layou
         Raises
         ------
         ValueError
-            For models that are not of plain trees (gblinear, linear_tree, zero_as_missing), and those that
-            were trained from a start for each row.
+            For models that do not consist of plain trees (gblinear, linear_tree, zero_as_missing), and for
+            models that were trained from a start for each row.
         """
         from .onnx import model
 

@@ -1,4 +1,4 @@
-"""What a fitted classifier knows beside its engine's booster."""
+"""What a fitted classifier knows besides its engine's booster."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ class FittedState:
     classes : ndarray of shape (K,)
         Labels, in ascending order.
     posterior : Posterior
-        What turns margins into probabilities, and the loss of training.
+        It turns margins into probabilities, and holds the loss of training.
     start : ndarray of float64 of shape (1,) for two classes, else (K,)
         The margin at which boosting started.
     offset : ndarray, shaped as `start`
-        By how much training's margins were moved afterwards.
+        By how much the margins were moved after training.
     weight_scale : float, default 1.0
-        By how much rows weigh more than alpha says.
+        The factor by which rows weigh more than alpha says.
     start_by_row : bool, default False
-        Whether training started from a margin for each row, which predictions then want, too.
+        Whether training started from a margin for each row, which predictions then need, too.
     weights_are_costs : bool, default False
-        Whether the engine's class weights were given, which are then the costs of `predict`.
+        Whether the engine's class weights were given; they are then the costs of `predict`.
     parameters : mapping, optional
         Our parameters and the engine's class weights that the model was trained with, as JSON values.
     categories : mapping of str to list, optional
-        Categories of the columns of training's table that have some.
+        Categories of the training table's categorical columns.
     extras : mapping, optional
-        What is of one engine alone, as JSON values.
+        Values that only one engine needs, as JSON values.
     """
 
     classes: NDArray[Any]
@@ -64,7 +64,7 @@ class FittedState:
 
     @property
     def costs(self) -> Float64s | None:
-        """What an error on a row of each class costs, if the engine's class weights were given."""
+        """The misclassification cost of a row of each class, if the engine's class weights were given."""
         alpha: Any = self.loss.alpha
         if not self.weights_are_costs:
             return None
@@ -113,7 +113,7 @@ class FittedState:
 
 
 def untrained(loss: Loss, classes: NDArray[Any]) -> FittedState:
-    """The state of a booster that was trained otherwise, with this loss; its start is not known yet.
+    """The state of a booster that was trained elsewhere with this loss; its start is not known yet.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def untrained(loss: Loss, classes: NDArray[Any]) -> FittedState:
 
 
 def check_labels_can_be_saved(labels: NDArray[Any]) -> None:
-    """Refuse labels of kinds that a file does not have.
+    """Refuse labels of kinds that a file cannot hold.
 
     Raises
     ------

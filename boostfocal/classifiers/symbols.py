@@ -1,6 +1,6 @@
-"""Symbols that NumPy's functions take for arrays, and that write an ONNX graph of what is done with them.
+"""Symbols that NumPy's functions treat as arrays, and that record what is done with them as an ONNX graph.
 
-So the posterior in a graph is the posterior's own code. Numbers are float64.
+So the posterior's own code writes the posterior in a graph. Numbers are float64.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ KINDS = {"f": np.float64, "i": np.int64, "b": np.bool_}
 
 
 class Graph:
-    """Nodes and constants, in the order in which they come to be."""
+    """Nodes and constants, in the order of their creation."""
 
     def __init__(self) -> None:
         self.nodes: list[NodeProto] = []
@@ -61,7 +61,7 @@ class Symbol(NDArrayOperatorsMixin):
 
 
 def _apply(operator: str, inputs: Any, kind: str | None = None, **attributes: Any) -> Symbol:
-    """A node of inputs of one kind, of which some may be numbers or arrays."""
+    """A node whose inputs have one kind; some of them may be numbers or arrays."""
     symbols = [value for value in inputs if isinstance(value, Symbol)]
     graph, common = symbols[-1].graph, symbols[-1].kind
     names = [v.name if isinstance(v, Symbol) else graph.constant(np.asarray(v, KINDS[common])) for v in inputs]
@@ -78,7 +78,7 @@ def _where(condition: Any, one: Any, other: Any) -> Symbol:
 
 
 def _log1p(x: Any) -> Any:
-    """From log, without its cancellation: the rounding of 1 + x is taken back."""
+    """log1p from log, without its cancellation: the rounding of 1 + x is taken back."""
     total: Any = 1 + x
     return np.log(total) - ((total - 1) - x) / total
 

@@ -29,7 +29,7 @@ class Node:
 
 @dataclass
 class Ensemble:
-    """Trees that sum to the margin of each class, from `start` on, in the engine's own precision."""
+    """Trees whose sum, added to `start`, is the margin of each class, in the engine's own precision."""
 
     precision: type
     start: NDArray[np.float64]
@@ -88,8 +88,9 @@ class Ensemble:
                         open_.append((child, f"{side}nodeids", number))
                     else:
                         if len(weights) == number + 1:
-                            # the next node's number, and that may be the other branch: ONNX Runtime (1.21 to 1.23 at
-                            # least) takes a node for a leaf if both branches have one number
+                            # the leaf would have the next node's number, and that node may be the other branch:
+                            # ONNX Runtime (1.21 to 1.23 at least) takes a node for a leaf if both branches have one
+                            # number
                             targets.append(0)
                             weights.append(0.0)
                         columns[f"{side}leafs"][number], columns[f"{side}nodeids"][number] = 1, len(weights)
@@ -149,7 +150,7 @@ def _members(tree: dict[str, Any]) -> dict[int, list[float]]:
 
 
 def _xgboost_root(tree: dict[str, Any], scale: float) -> Node | float:
-    """A tree from its leaves up: children have larger numbers than their parents."""
+    """Build a tree from its leaves up: children have larger numbers than their parents."""
     members = _members(tree)
     built: list[Node | float] = [0.0] * len(tree["left_children"])
     for i in reversed(range(len(built))):
@@ -172,7 +173,7 @@ def of_lightgbm(booster: Any, n_classes: int) -> Ensemble:
     Raises
     ------
     ValueError
-        For trees that a graph does not have: linear ones, and those of zero_as_missing.
+        For trees that a graph cannot express: linear ones, and those of zero_as_missing.
     """
     ensemble = Ensemble(np.float64, np.zeros(n_classes))
     for tree in booster.dump_model()["tree_info"]:

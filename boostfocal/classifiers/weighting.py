@@ -1,4 +1,4 @@
-"""Which loss a classifier trains with: class weights by any of their names, and how classes were sampled."""
+"""The loss that a classifier trains with: class weights under any of their names, and how classes were sampled."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALPHA = (
 
 @dataclass(frozen=True, eq=False)
 class Weighting:
-    """Parameters of a classifier that choose its loss, for some classes.
+    """The parameters of a classifier that determine its loss, for given classes.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Weighting:
     gamma, alpha, hessian, max_step
         The classifier's `focal_` parameters.
     class_weights : mapping
-        The engine's own parameters that weigh classes, those that are set: each as one weight per class, a mapping, or
+        Those of the engine's own class weight parameters that are set: each is one weight per class, a mapping, or
         "balanced".
     """
 
@@ -45,15 +45,15 @@ class Weighting:
     class_weights: Mapping[str, Any]
 
     def loss(self, codes: NDArray[np.intp], sample_weight: Any) -> tuple[Loss, float]:
-        """The loss, and by how much the rows must weigh more for the classes to have the weights that were asked for.
+        """The loss, and the factor by which the rows must weigh more so that the classes have the requested weights.
 
-        Alpha of two classes sums to 1. Weights by class are taken as they are, since penalties and
+        For two classes alpha sums to 1. Class weights are taken as they are, since penalties and
         min_child_weight are measured against them.
         """
         n_classes, alpha, gamma = self.classes.size, self._alpha(), self.gamma
         newton: Any = {"hessian": self.hessian, "max_step": self.max_step}
         if isinstance(gamma, np.ndarray) and gamma.ndim:
-            gamma = tuple(gamma.tolist())  # of FocalLoss itself an array has one for each label of a row
+            gamma = tuple(gamma.tolist())  # FocalLoss itself takes an array as one gamma for each label of a row
         if isinstance(alpha, str):
             alpha = np.array(SoftmaxFocalLoss.balanced(codes, 0.0, sample_weight=sample_weight).alpha)
         if n_classes > 2:
@@ -69,15 +69,15 @@ class Weighting:
         return FocalLoss(gamma, alpha, **newton), scale
 
     def continued(self, before: Loss, codes: NDArray[np.intp], sample_weight: Any) -> Loss:
-        """The loss of the model that is continued, which must be the one that is set.
+        """The loss of the model to continue, which must be the one that is set.
 
         Raises
         ------
         ValueError
-            If another is set.
+            If another loss is set.
         """
         if any(isinstance(value, str) for value in (self.alpha, *self.class_weights.values())):
-            return before  # of the frequencies that it was first trained on
+            return before  # with the frequencies that it was first trained on
         asked, _ = self.loss(codes, sample_weight)
         if asked != before:
             raise ValueError(f"the model to continue was trained with {before!r}, but this classifier has {asked!r}")
@@ -100,7 +100,7 @@ class Weighting:
 def by_class(name: str, value: Any, classes: NDArray[Any], missing: float | None) -> Float64s | str:
     """A setting with one positive number for each class, in their order, or "balanced".
 
-    A mapping may leave out classes if `missing` says what they have.
+    A mapping may leave out classes if `missing` gives their value.
     """
     if isinstance(value, str):
         if value != "balanced":

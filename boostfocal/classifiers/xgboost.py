@@ -34,23 +34,23 @@ BEST = ("best_iteration", "best_score")
 
 @documented
 class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: ignore[misc]
-    """`xgboost.XGBClassifier` with focal loss: true probabilities, the optimal start, metrics that are right.
+    """`xgboost.XGBClassifier` with focal loss: true probabilities, the optimal start, correct metrics.
 
-    It takes every parameter of `XGBClassifier` but `objective` and `base_score`, which it sets itself, and
-    is used in the same way. Two classes are trained with `FocalLoss`, more with `SoftmaxFocalLoss`.
-    `predict_proba` is the class posterior, which undoes alpha; `predict` its most probable class, or with
-    `scale_pos_weight` that of least expected cost; `decision_function` the margin. Classes are sorted; of two
-    the second is the positive one.
+    It is used like `XGBClassifier` and takes its parameters, except `objective` and `base_score`, which it
+    sets itself. Two classes are trained with `FocalLoss`, more with `SoftmaxFocalLoss`. Classes are sorted; of
+    two, the second is the positive one. `predict_proba` returns the class posterior, which undoes alpha.
+    `predict` returns its most probable class, or with `scale_pos_weight` the class of least expected cost.
+    `decision_function` returns the margin.
 
-    `gamma` and `alpha` are XGBoost's: the least gain of a split, and the L1 penalty. The loss has `focal_gamma` and
-    `focal_alpha`.
+    `gamma` and `alpha` are XGBoost's: the least gain of a split, and the L1 penalty. Those of the loss are
+    `focal_gamma` and `focal_alpha`.
 
     Parameters
     ----------
     <parameters>
     **kwargs
         Parameters of `XGBClassifier`. `eval_metric` may name XGBoost's metrics and ours, each computed from
-        the true probabilities, or be callables (labels, probabilities), or metrics of this package.
+        the true probabilities. It also takes callables (labels, probabilities) and metrics of this package.
 
     Attributes
     ----------
@@ -71,6 +71,8 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
 
     missing: float
     CLASS_WEIGHTS = ("scale_pos_weight",)
+    START = "base_margin"
+    SILENT = 0
 
     def __init__(
         self,
@@ -94,7 +96,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         return {**super()._more_tags(), "multilabel": False}
 
     def __sklearn_tags__(self) -> Any:
-        return super().__sklearn_tags__()  # the parent makes them of `_more_tags`
+        return super().__sklearn_tags__()  # the parent makes them from `_more_tags`
 
     def get_xgb_params(self) -> dict[str, Any]:
         """The booster's parameters: without ours, and without those that we set."""
@@ -120,20 +122,20 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         Parameters
         ----------
         X : array_like of shape (n, n_features)
-            Also pandas, sparse, with missing values and categories, as XGBoost takes it.
+            Also pandas or sparse data, with missing values and categories, as XGBoost takes them.
         y : array_like of shape (n,)
             Labels of two classes or more.
         sample_weight : array_like of shape (n,), optional
         base_margin : array_like of shape (n,) or (n, K), optional
-            A starting margin for each row in place of the optimal constant one. It is not in the model:
-            predictions want theirs. A margin of the loss, ``loss.margin(probability)``, not log odds.
+            A starting margin for each row in place of the optimal constant one. The model does not keep it:
+            predictions need their own. It is a margin of the loss, ``loss.margin(probability)``, not log odds.
         eval_set : sequence of (X, y), optional
             Validation sets; labels that `y` does not have are refused.
         verbose : bool or int
         xgb_model : FocalXGBClassifier, its booster, or path of its file, optional
             A model to continue, with its classes, loss and start.
         sample_weight_eval_set, base_margin_eval_set : sequence of array_like, optional
-            For each of `eval_set`.
+            One for each validation set.
         feature_weights : array_like of shape (n_features,), optional
 
         Returns
@@ -171,12 +173,12 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         return replace(self.state_, offset=offset)
 
     def _as_trained(self) -> xgb.Booster:
-        """The booster as it predicts, with the margins of its training, for more of it."""
+        """The booster as it predicts, with the margins of its training, to continue training."""
         booster = self.get_booster()
         n_rounds = training.rounds_used(booster)
         booster = booster[:n_rounds] if n_rounds < booster.num_boosted_rounds() else booster.copy()
         booster.set_attr(**dict.fromkeys(BEST))
-        training.set_base_score(booster, self.state_.start)  # which slices of XGBoost 3.1 forget
+        training.set_base_score(booster, self.state_.start)  # slices of XGBoost 3.1 lose it
         return booster
 
     def _check_params(self) -> None:
@@ -224,8 +226,8 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
             raise ValueError("base_margin must be given: the model was trained from one for each row")
         check_unmasked("X", X)
         X = with_categories(X, self.state_.categories)
-        margin = xgb.XGBModel.predict(self, X, output_margin=True, **options)  # what XGBClassifier's calls, too
-        return np.asarray(devices.to_host("margin", margin))  # of rows on a device they are there
+        margin = xgb.XGBModel.predict(self, X, output_margin=True, **options)  # XGBClassifier's method calls it, too
+        return np.asarray(devices.to_host("margin", margin))  # for rows on a device, margins are there, too
 
     def decision_function(
         self,
@@ -262,9 +264,9 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         base_margin: ArrayLike | None = None,
         iteration_range: tuple[int, int] | None = None,
     ) -> NDArray[Any]:
-        """The most probable class of each row, with `scale_pos_weight` as a cost that of least expected cost.
+        """The most probable class of each row, or with `scale_pos_weight` as a cost the class of least expected cost.
 
-        With `output_margin` the margins.
+        With `output_margin` it returns the margins.
         """
         margin = self._margin(
             X, validate_features=validate_features, base_margin=base_margin, iteration_range=iteration_range
@@ -310,20 +312,20 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
         """Adopt a booster of our own that was trained elsewhere."""
         noted = sum(count for count, _ in state.extras["training"] or [])
         if state.extras["training"] is not None and booster.num_boosted_rounds() > noted:  # it was continued natively
-            booster.set_attr(**dict.fromkeys(BEST))  # which are of the training before
+            booster.set_attr(**dict.fromkeys(BEST))  # they belong to the training before
             state = replace(state, extras={**state.extras, "training": None})
         self._set_trained_parameters(state)
         booster.set_attr(scikit_learn=None)
-        self._Booster = booster  # which the parent reads
+        self._Booster = booster  # the parent reads it
         self._load_model_attributes(json.loads(booster.save_config()))
-        self.objective, self.base_score = None, None  # the parent reads there what stands for no objective
+        self.objective, self.base_score = None, None  # the parent has read the placeholder for no objective
         return self._adopt(booster, state)
 
     def _take(self, booster: xgb.Booster, state: FittedState, start: Any, training_params: Any) -> Self:
         if start is not None:
             raise ValueError(f"start must be left out: the booster has it as base_score, got {start!r}")
         note = booster.attr(files.KEY)
-        if note is not None:  # of a classifier, as a checkpoint or a continued model has it
+        if note is not None:  # from a classifier: the booster is a checkpoint or a continued model
             noted = files.read_note(note, "booster")
             if noted.loss == state.loss and noted.classes.size == state.classes.size:
                 return self._adopt_trained(_copied(booster), replace(noted, classes=state.classes))

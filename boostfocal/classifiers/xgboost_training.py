@@ -1,4 +1,4 @@
-"""How FocalXGBClassifier trains: data sets, metrics from probabilities, notes in each round, and new leaves."""
+"""How FocalXGBClassifier trains: data sets, metrics from probabilities, notes in each round, and new leaf values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def train(
     parameters = model.get_xgb_params() | {"disable_default_eval_metric": 1}
     if n_classes > 2:
         parameters["num_class"] = n_classes
-    if previous is None:  # XGBoost keeps it; given again it would shift the trees there are
+    if previous is None:  # XGBoost keeps it; given again, it would shift the existing trees
         start = state.start if base_margin is None else np.zeros_like(state.start)
         parameters["base_score"] = start.tolist() if start.size > 1 else float(start[0])
     missing: float | str | None = None if np.isnan(model.missing) else float(model.missing)
@@ -164,7 +164,7 @@ class Evaluation:
                 theirs.append(metric)
                 self._add(metric, None, True)
             else:
-                # under this name an early stopping of the user's own would minimize it
+                # under this name a user's own early stopping would minimize it
                 found = by_name(
                     "precision_average" if metric == "average_precision" else metric,
                     posterior.loss,
@@ -191,7 +191,7 @@ class Evaluation:
         return score
 
     def early_stopping(self, rounds: int) -> Any:
-        """By the last metric that was asked for, as XGBoost does it."""
+        """Stop by the last metric that was asked for, as XGBoost does."""
         name, maximize = list(self._maximize.items())[-1]
         return xgb.callback.EarlyStopping(rounds=rounds, metric_name=name, maximize=maximize)
 
@@ -203,7 +203,7 @@ class Evaluation:
         return self._values[-1]
 
     def correct(self, history: dict[str, dict[str, list[float]]]) -> None:
-        """Put the last round's values as they are, and in the order that was asked for, into XGBoost's record.
+        """Put the last round's exact values into XGBoost's record, in the order that was asked for.
 
         XGBoost passes a custom metric on as text with six decimals, too few for the Brier score of rare events,
         and records its own metrics first.
@@ -218,13 +218,13 @@ class Evaluation:
 
 
 class Callbacks(xgb.callback.TrainingCallback):  # type: ignore[misc]
-    """Keeps the record right in each round, and only then calls the others, whose order XGBoost does not keep.
+    """Corrects the record in each round, and only then calls the other callbacks, whose order XGBoost does not keep.
 
     Parameters
     ----------
     evaluation : Evaluation
     state : FittedState
-        What the booster's note says from the first round on, so that checkpoints have it.
+        The content of the booster's note from the first round on, so that checkpoints have it.
     others : sequence of callbacks
     """
 
@@ -258,7 +258,7 @@ class Callbacks(xgb.callback.TrainingCallback):  # type: ignore[misc]
         # only callbacks change a parameter between rounds, and reading them takes a while
         current = training_parameters(model) if self._others or not self.runs else self.runs[-1][1]
         self.runs = with_round(self.runs, current)
-        if self._others:  # of which one may save the booster
+        if self._others:  # one of them may save the booster
             self._write_note(model)
         self._evaluation.correct(evals_log)
         return any(callback.after_iteration(model, epoch, evals_log) for callback in self._others)
@@ -269,7 +269,7 @@ TRAINING = ("learning_rate", "reg_alpha", "reg_lambda", "max_delta_step")
 
 
 def training_parameters(booster: xgb.Booster) -> dict[str, float]:
-    """The parameters `TRAINING` as they are now."""
+    """The present values of the parameters `TRAINING`."""
     found = json.loads(booster.save_config())["learner"]["gradient_booster"].get("tree_train_param", {})
     return {name: float(found.get(name, 0.0)) for name in TRAINING}
 
@@ -283,7 +283,7 @@ def noted(state: FittedState) -> tuple[str, str] | None:
 
 
 def rounds_used(booster: xgb.Booster) -> int:
-    """Rounds with which a classifier predicts."""
+    """The number of rounds that a classifier predicts with."""
     best = booster.attr("best_iteration")
     return int(booster.num_boosted_rounds()) if best is None else int(best) + 1
 
@@ -300,7 +300,7 @@ def _constraints(monotone: Any) -> list[int]:
 
 
 def given_parameters(parameters: Mapping[str, Any]) -> dict[str, float]:
-    """What a leaf's value depends on, by any of XGBoost's names, or its defaults."""
+    """The parameters that leaf values depend on, given under any of XGBoost's names, or its defaults."""
     names = {"learning_rate": ("eta", 0.3), "reg_alpha": ("alpha", 0.0), "reg_lambda": ("lambda", 1.0)}
     names["max_delta_step"] = ("max_delta_step", 0.0)
     finite = validation.Interval(-np.inf, np.inf, "")

@@ -31,7 +31,7 @@ Array = NDArray[Any]
 
 
 def precision_recall(results: Sequence[Result], labels: Array) -> str:
-    """Precision at each recall, the mean over splits and classes, for each contender; one panel an engine."""
+    """Mean precision at each recall over splits and classes, for each contender; one panel per engine."""
     from sklearn.metrics import precision_recall_curve
 
     recall_grid = np.linspace(0.01, 1, 100)  # at recall 0 precision is 1 by convention, which says nothing
@@ -40,7 +40,7 @@ def precision_recall(results: Sequence[Result], labels: Array) -> str:
         curves = []
         for one in (one for result in own for one in against_rest(labels[result.test], result.proba)):
             precision, recall, _ = precision_recall_curve(*one)
-            # of the thresholds that half_width a recall, the best precision
+            # the best precision of all thresholds that reach a recall
             best = np.maximum.accumulate(precision)[::-1]
             curves.append(best[np.searchsorted(recall[::-1], recall_grid).clip(max=best.size - 1)])
         ax.plot(recall_grid, np.mean(curves, axis=0), color=COLORS[contender], label=contender)
@@ -51,7 +51,7 @@ def precision_recall(results: Sequence[Result], labels: Array) -> str:
 def reliability(results: Sequence[Result], labels: Array) -> str:
     """Share of positives against probability, over the test rows of all splits and classes, in bins of equal size.
 
-    On logarithmic axes, since most probabilities of a rare class are small; bins without a positive are
+    The axes are logarithmic, since most probabilities of a rare class are small. Bins without a positive are
     not shown.
     """
 
@@ -69,7 +69,7 @@ def reliability(results: Sequence[Result], labels: Array) -> str:
 
 
 def differences(summary: Summary, metric: Metric) -> str:
-    """Difference of a metric to log loss with its interval, for each engine and contender."""
+    """Difference in a metric from log loss, with its interval, for each engine and contender."""
     rows = [d for d in summary.differences if d.metric == metric.key]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 0.6 + 0.3 * len(rows)), layout="constrained")

@@ -1,4 +1,4 @@
-"""What becomes of each column of a table, by what it holds, whatever file it comes from."""
+"""How each column of a table is used, depending on its content, whatever file it comes from."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -37,11 +37,11 @@ CONSTANT = "constant"
 
 LARGEST = float(np.finfo(np.float32).max)  # the engines take float32
 DATE = r"\d{4}-\d{2}-\d{2}"
-FIRST_DAY, LAST_DAY = 1900_01_01, 2200_01_01  # between which whole numbers of eight digits may be dates
+FIRST_DAY, LAST_DAY = 1900_01_01, 2200_01_01  # whole numbers of eight digits between them may be dates
 
 
 class Feature(NamedTuple):
-    """A column as the engines take it, or None, and why; and what must be made of it first."""
+    """A column as the engines take it, or None and the reason; `made` is what it must be converted to first."""
 
     values: "pd.Series[Any] | None"
     kind: str  # NUMBER, CATEGORY, or why it is left out
@@ -49,7 +49,7 @@ class Feature(NamedTuple):
 
 
 def feature(column: "pd.Series[Any]", categorical: bool = False) -> Feature:
-    """The column by the rules, or as a category.
+    """Treat the column by the rules, or as a category.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def _is_text(column: "pd.Series[Any]") -> bool:
 
 
 def _as_text(column: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Each value as text; what is missing stays so."""
+    """Each value as text; missing values stay missing."""
     return column.map(str, na_action="ignore")
 
 
@@ -87,7 +87,7 @@ def _without_unused(column: "pd.Series[Any]") -> "pd.Series[Any]":
 
 
 def kind_of_values(column: "pd.Series[Any]") -> str:
-    """As pandas infers it; text that is all ISO 8601 dates, as a CSV has them, is dates."""
+    """The kind that pandas infers; text that is all ISO 8601 dates, as in a CSV, counts as dates."""
     dtype: Any = column.dtype
     values = dtype.categories if isinstance(dtype, pd.CategoricalDtype) else column
     found = pd.api.types.infer_dtype(values, skipna=True)
@@ -116,7 +116,7 @@ def times(column: "pd.Series[Any]", notes: list[str]) -> NDArray[Any]:
     Raises
     ------
     DataError
-        For missing values, and what is neither numbers nor dates.
+        For missing values, and for values that are neither numbers nor dates.
     """
     name = column.name
     if column.isna().any():
@@ -143,7 +143,7 @@ def times(column: "pd.Series[Any]", notes: list[str]) -> NDArray[Any]:
 
 
 def _dates(texts: "pd.Series[Any]") -> "pd.Series[Any] | None":
-    """Dates of ISO 8601, if all are."""
+    """The texts as dates, if all are in ISO 8601."""
     head = texts.head(100)
     if not head.str.match(DATE).all() and not head.str.fullmatch(r"\d{8}").all():
         return None

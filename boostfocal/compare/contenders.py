@@ -21,9 +21,9 @@ class Contender:
     ----------
     name : str
     hyperparameters : mapping
-        Its own hyperparameters beside the shared ones: the values to choose from, the usual one first.
+        Its own hyperparameters besides the shared ones: the values to choose from, the usual one first.
     custom : bool
-        Whether it trains with our objective, or the engine's own.
+        Whether it trains with our objective rather than the engine's own.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Contender:
     custom: bool
 
     def for_classes(self, n_classes: int) -> "Contender":
-        """Itself with the hyperparameters that make sense for so many classes."""
+        """This contender with the hyperparameters that make sense for so many classes."""
         if n_classes == 2:
             return self
         return replace(
@@ -132,7 +132,7 @@ DEVICES: Mapping[Engine, Mapping[Device, Mapping[str, str]]] = {
 
 
 def engine_parameters(engine: Engine, trial: Trial, device: Device) -> dict[str, Any]:
-    """A trial's hyperparameters, and the device, by the engine's names; the defaults are left to the engine."""
+    """A trial's hyperparameters and the device under the engine's names; defaults are left to the engine."""
     values = {theirs: getattr(trial, ours) for ours, theirs in SHARED_NAMES[engine].items()}
     if trial.hyperparameters.get("max_delta_step"):
         values["max_delta_step"] = trial.hyperparameters["max_delta_step"]

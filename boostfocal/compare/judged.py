@@ -1,4 +1,4 @@
-"""Which metrics judge probabilities on rows that were held out, and which of them may choose among trials.
+"""The metrics that judge probabilities on held-out rows, and those of them that may choose among trials.
 
 Multiclass average precision, AUC and calibration are means over the classes, each against the rest.
 """
@@ -28,7 +28,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Costs:
-    """What decisions cost: of a false and a right alert, and of a miss, which may be each row's amount."""
+    """The costs of a false alert, of a right alert, and of a miss, which may cost each row's amount."""
 
     false_positive: float
     true_positive: float
@@ -48,9 +48,9 @@ def metrics_of(
     costs: Costs | None = None,
     amounts: NDArray[np.float64] | None = None,
 ) -> tuple[Metric, ...]:
-    """The metrics of a comparison, in the order of its tables; some are of a binary target only.
+    """The metrics of a comparison, in the order of its tables; some are for a binary target only.
 
-    To compute savings by amount takes the amounts of the rows that are judged.
+    Savings by amount need the amounts of the rows that are judged.
     """
     at_k = Metric("precision_at_k", f"precision@{k}", f"P@{k}", True, PrecisionAtK(k).score)
     asked = []

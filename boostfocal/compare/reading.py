@@ -12,13 +12,13 @@ import pandas as pd
 
 SEPARATORS = (",", ";", "\t", "|")
 NO_SEPARATOR = "\x1f"
-LINES = 50  # in which separators are counted
+LINES = 50  # lines in which separators are counted
 SAMPLE = 1000  # rows in which decimals are looked for
 COMMA = r"\s*[-+]?\d+(,\d+)?([eE][-+]?\d+)?\s*"
 
 
 class DataError(ValueError):
-    """A table, or an option about it, that cannot be compared on; the message says what to do."""
+    """A table, or an option about it, does not allow a comparison; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Dialect:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What pandas must be told."""
+        """The options that pandas needs for this dialect."""
         return {name: value for name, value in vars(self).items() if value != getattr(COMMON, name)}
 
 
@@ -38,26 +38,26 @@ COMMON = Dialect()
 
 
 def _separator(path: Path) -> str:
-    """That by which the first rows have most columns, and as many in each as the header has."""
+    """The separator that gives the first rows the most columns, as many in each as in the header."""
     raw: Any = {"header": None, "nrows": LINES, "dtype": str, "sep": NO_SEPARATOR, "keep_default_na": False}
     lines = [f"{line}\n" for line in pd.read_csv(path, quoting=csv.QUOTE_NONE, **raw)[0]]
 
     def columns(sep: str) -> int:
         found = [len(row) for row in csv.reader(lines, delimiter=sep)]
-        counts = set(found[:-1] if len(lines) == LINES else found)  # the last line may be the first of a row
+        counts = set(found[:-1] if len(lines) == LINES else found)  # the last line may be only the start of a row
         return counts.pop() if len(counts) == 1 else 0
 
-    return max(SEPARATORS, key=columns)  # of equal ones the first, the comma
+    return max(SEPARATORS, key=columns)  # in a tie the first, the comma
 
 
 def dialect_of(path: Path, sep: str | None = None) -> Dialect:
-    """The file's dialect: the separator by its first lines, and the decimal sign by what is between separators.
+    """The file's dialect: the separator by its first lines, and the decimal sign by the text between separators.
 
     Parameters
     ----------
     path : Path
     sep : str, optional
-        The separator. By default comma, semicolon, tab or bar: that which makes a table of the first lines.
+        The separator. By default the one of comma, semicolon, tab and bar that makes a table of the first lines.
     """
     if not _is_file(path) or kind_of(path) != ".csv":
         if sep is not None:
@@ -92,7 +92,7 @@ def read(path: Path, categorical: Sequence[str] = (), dialect: Dialect | None = 
     ----------
     path : Path
     categorical : sequence of str
-        Columns of a CSV whose text is kept as it stands: neither numbers nor missing, but where it is empty.
+        Columns of a CSV whose text is kept as it stands: it is never a number, and missing only where it is empty.
     dialect : Dialect, optional
         By default `dialect_of` the file.
 
@@ -101,12 +101,12 @@ def read(path: Path, categorical: Sequence[str] = (), dialect: Dialect | None = 
     frame : DataFrame
         Its column names are text.
     notes : list of str
-        What the values of a CSV may have meant otherwise.
+        Other meanings that values of a CSV may have.
 
     Raises
     ------
     DataError
-        For a file that is not there, damaged, of another kind, or has two columns of one name.
+        If the file is not there, is damaged, is of another kind, or has two columns of one name.
     """
     dialect = dialect or dialect_of(path)
     refuse_duplicates(column_names(path, dialect))  # pandas would rename them
@@ -114,7 +114,7 @@ def read(path: Path, categorical: Sequence[str] = (), dialect: Dialect | None = 
         if kind_of(path) == ".csv":
             frame = pd.read_csv(path, low_memory=False, **dialect.options)
             kept = [name for name in categorical if name in frame]
-            if kept:  # as the winner's code has it
+            if kept:  # as the winner's code does it
                 text: Any = {"usecols": kept, "dtype": str, "keep_default_na": False, "na_values": [""]}
                 frame[kept] = pd.read_csv(path, **text, **dialect.options)[kept]
             notes = []
@@ -127,7 +127,7 @@ def read(path: Path, categorical: Sequence[str] = (), dialect: Dialect | None = 
 
 
 def column_names(path: Path, dialect: Dialect) -> list[str]:
-    """Of the file's columns, in order."""
+    """The names of the file's columns, in order."""
     if not _is_file(path):
         raise DataError(f"TABLE must be a file, got {str(path)!r}: no such file")
     kind = kind_of(path)
@@ -190,6 +190,6 @@ def refuse_duplicates(names: Sequence[Any]) -> None:
 
 
 def listed(values: Iterable[Any]) -> str:
-    """Values between quotes, the first eight of them."""
+    """The first eight values, in quotes."""
     shown = [repr(str(value)) for value in values]
     return ", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")

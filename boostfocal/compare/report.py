@@ -1,4 +1,4 @@
-"""What a comparison leaves behind: tables for the terminal, JSON, and a page."""
+"""The output of a comparison: tables for the terminal, JSON, and a page."""
 
 import json
 import platform
@@ -28,7 +28,7 @@ from .terminal import escaped
 
 
 def environment() -> dict[str, str]:
-    """What the metrics depend on beside the data."""
+    """What the metrics depend on besides the data."""
     found = {"python": platform.python_version(), "machine": f"{platform.machine()}, {joblib.cpu_count()} CPUs"}
     for package in ("boostfocal", "xgboost", "xgboost-cpu", "lightgbm", "scikit-learn", "numpy"):
         try:
@@ -39,7 +39,7 @@ def environment() -> dict[str, str]:
 
 
 def terminal_tables(summary: Summary, options: Options, width: int = 80) -> list[TerminalTable]:
-    """The means, and the differences in the metric that was judged by and the other one; as many columns as fit."""
+    """The means, and the differences in the metric judged by and in the others; as many columns as fit."""
     judged = SELECTION_METRICS[options.select]
     best = _best(summary)
     means: list[tuple[str, list[str]]] = []
@@ -67,7 +67,7 @@ def terminal_tables(summary: Summary, options: Options, width: int = 80) -> list
 
 
 def columns_table(table: Table, roles: Mapping[str, str], dropped: Sequence[str]) -> TerminalTable:
-    """What becomes of each column; `roles` has the option of those that are no features."""
+    """The use of each column; `roles` has the option of those that are not features."""
     used = {name: "a category" if kind == CATEGORY else f"a {kind}" if kind == NUMBER else f"left out: {kind}"
             for name, kind in table.becomes.items()}  # fmt: skip
     shown = dict(roles) | dict.fromkeys(dropped, "--drop") | used
@@ -97,7 +97,7 @@ def _paired(summary: Summary) -> list[Metric]:
 
 
 def _table(title: str, headings: list[str], rows: list[tuple[str, list[str]]], kept: int, width: int) -> TerminalTable:
-    """Rows under headings, a row without cells being one itself; without the last columns but `kept` if need be."""
+    """Rows under headings; a row without cells is a heading, too. If need be, the last columns but `kept` go."""
     sizes = [
         max(len(text) for text in (headings[i], *(_plain(cells[i]) for _, cells in rows if cells)))
         for i in range(len(headings))
@@ -167,7 +167,7 @@ def to_json(compared: Comparison) -> str:
 
 def to_html(compared: Comparison) -> str:
     """One self-contained page."""
-    from . import charts  # which takes long to import
+    from . import charts  # it takes long to import
 
     table, results, summary = compared.table, compared.results, compared.summary
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

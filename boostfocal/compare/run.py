@@ -19,12 +19,12 @@ from .training import Data, Job, train
 
 ENGINES: tuple[Engine, ...] = ("xgboost", "lightgbm")
 
-ROWS_PER_PROCESS = 1_000_000  # above, memory for fits side by side may lack, and an engine's own threads take over
+ROWS_PER_PROCESS = 1_000_000  # above, parallel fits may lack memory, and an engine's own threads take over
 
 
 @dataclass(frozen=True)
 class Options:
-    """How much to spend, and what to choose by."""
+    """How much to compute, and by which metric to choose."""
 
     trials: int
     rounds: int
@@ -38,7 +38,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Result:
-    """One contender on one split of one engine."""
+    """The result of one contender on one split with one engine."""
 
     split: int
     engine: Engine
@@ -65,9 +65,9 @@ def compare(
     on_result: Callable[[Result], None] = lambda result: None,
     contenders: Sequence[Contender] = CONTENDERS,
 ) -> list[Result]:
-    """Run every contender; the results of whole splits are returned, in order.
+    """Run every contender and return the results of whole splits, in order.
 
-    On KeyboardInterrupt what is running is dropped and what is finished is returned, which may be nothing.
+    On KeyboardInterrupt it drops what is running and returns what is finished, which may be nothing.
     """
     data = Data(table.matrix(), table.labels, len(table.values), table.categorical, table.amount)
     fitting = [contender.for_classes(data.n_classes) for contender in contenders]

@@ -13,7 +13,7 @@ from .table import Table
 
 Index = NDArray[np.int64]
 
-MIN_POSITIVES = 5  # in each part that something is measured on: below, average precision says nothing
+MIN_POSITIVES = 5  # in each part on which something is measured: with fewer, average precision says nothing
 VERBS = {"fit": "fit", "validation": "choose settings by", "test": "test"}
 INNER_FOLDS = 4  # a quarter of the training rows chooses hyperparameters and the number of rounds
 
@@ -30,7 +30,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Design:
-    """How rows are split, and by which engines they are learned, as the user asked for it."""
+    """How to split the rows, and which engines to train, as the user asked for it."""
 
     folds: int
     repeats: int
@@ -44,7 +44,7 @@ class Design:
 
     @property
     def kind(self) -> str:
-        """In words."""
+        """The kind of split, in words."""
         entities = f"no {self.group} is on both sides" if self.group else ""
         if self.time:
             words = [f"forward in {self.time}, {self.folds} windows", f"gap {self.gap}" if self.gap else "no gap"]
@@ -55,7 +55,7 @@ class Design:
 
 
 def describe(table: Table, splits: list[Split]) -> list[dict[str, Any]]:
-    """Of each split the rows, the rows of the rarer classes, and the times, of training and of testing."""
+    """The rows, the rows of the rarer classes, and the times of each split, for training and for testing."""
     result: list[dict[str, Any]] = []
     for number, split in enumerate(splits, start=1):
         parts: dict[str, Any] = {"split": number}
@@ -83,10 +83,10 @@ def make_splits(table: Table, *, folds: int, repeats: int, gap: str | None, seed
     """The splits of a comparison, in the order they should run.
 
     Without time: `repeats` times `folds`-fold cross-validation, stratified, with whole groups on one
-    side. With time: the rows are cut at quantiles of time into `folds + 1` blocks, and each block but
-    the first is tested after training on all rows before it, up to `gap` before its start. With time
-    and group: block j tests the j-th share of the entities, after training on the other entities'
-    earlier rows. The inner split is of the same kind.
+    side. With time: the rows are cut at quantiles of time into `folds + 1` blocks. Each block but the
+    first is tested after training on all rows before it, up to `gap` before its start. With time and
+    group: block j tests the j-th share of the entities, after training on the other entities' earlier
+    rows. The inner split is of the same kind.
 
     Raises
     ------
@@ -204,7 +204,7 @@ def _gap(gap: str | None, time: NDArray[Any]) -> Any:
 
 
 def _problem(table: Table, splits: list[Split]) -> str:
-    """What is wrong with the first part that has too few rows of a class, if any has."""
+    """The problem with the first part that has too few rows of a class, if any has."""
     for number, split in enumerate(splits):
         for part in ("fit", "validation", "test"):
             for name, count in _counts(table, table.labels[getattr(split, part)]):

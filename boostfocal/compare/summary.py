@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from boostfocal.intervals import of_mean
+
 from .contenders import CONTENDERS, FOCAL, GAMMA_0, LOG_LOSS, Engine
 from .judged import SELECTION_METRICS, Metric, metrics_of
 from .run import Options, Result
 from .splits import Split
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def summarize(results: Sequence[Result], splits: Sequence[Split], options: Optio
     pairs = [(contender.name, LOG_LOSS.name) for contender in CONTENDERS if contender is not LOG_LOSS]
     pairs.append((FOCAL.name, GAMMA_0.name))
     differences = [
-        Difference(engine, name, reference, metric.key, *interval(
+        Difference(engine, name, reference, metric.key, *of_mean(
             values(engine, name, metric.key) - values(engine, reference, metric.key), test_share
         ))
         for engine in engines
@@ -111,17 +111,6 @@ def summarize(results: Sequence[Result], splits: Sequence[Split], options: Optio
     winner = _winner(rows, differences, judged_by)
     at = sorted((table[winner.engine, winner.contender, n] for n in numbers), key=lambda r: r.metrics[judged_by.key])
     return Summary(len(numbers), engines, metrics, rows, differences, verdict, at[len(at) // 2])
-
-
-def interval(differences: NDArray[np.float64], test_share: float) -> tuple[float, float | None]:
-    """Mean and half the corrected 95 % interval; `test_share` is test rows over training rows."""
-    from scipy.stats import t
-
-    mean, n = float(differences.mean()), differences.size
-    if n < 2:
-        return mean, None
-    error = float(np.sqrt((1 / n + test_share) * differences.var(ddof=1)))
-    return mean, error * float(t.ppf((1 + CONFIDENCE) / 2, n - 1))
 
 
 def find(differences: Sequence[Difference], engine: Engine, contender: str, reference: str, metric: str) -> Difference:

@@ -16,7 +16,7 @@ MAX_CLASSES = 100  # a target of more distinct values is a quantity rather than 
 IDENTITY = (
     0.5  # a text column of so many distinct values, as a share of its rows, names rows rather than describes them
 )
-COPIES = 0.01  # the share of rows with an exact copy from which to speak of them
+COPIES = 0.01  # the share of rows with an exact copy from which a note mentions them
 LEAK_AUC = 0.99  # a single feature that ranks this well is more likely the target than a good feature
 
 
@@ -45,7 +45,7 @@ class Table:
     becomes : mapping of str to str
         What became of each column that has no other role: "number", "category", or why it is left out.
     made : mapping of str to str
-        Of what features must be made "float" or "text" first.
+        Features that must be converted to "float" or "text" first.
     read_as_text : tuple of str
         The columns whose text was kept as it stands in the file.
     all_labelled : bool
@@ -82,7 +82,7 @@ class Table:
 
     @property
     def outcome(self) -> str:
-        """How many rows of which class there are, in words."""
+        """The number of rows of each class, in words."""
         counts = np.bincount(self.labels, minlength=len(self.values))
         if self.binary:
             share = counts[1] / self.labels.size
@@ -132,8 +132,8 @@ def prepare(
     target : str
         A column of two distinct values, or of up to 100 classes.
     positive : str, optional
-        The target value that counts as positive, the others as negative. By default, of two values, 1 or
-        True if there, else the rarer one.
+        The target value that counts as positive; the others count as negative. Of two values the default
+        is 1 or True if there, else the rarer one.
     time, group : str, optional
         Columns that order the rows and name their entity. They are not features.
     drop : sequence of str
@@ -149,7 +149,7 @@ def prepare(
     ------
     DataError
         For columns that are not there or are there twice, a target of one value or too many, missing times
-        or entities, numbers beyond float32, and a table without features. One message has all that is wrong.
+        or entities, numbers beyond float32, and a table without features. One message lists all problems.
     """
     refuse_duplicates(list(frame.columns))
     options: dict[str, Sequence[str | None]] = {
@@ -225,7 +225,7 @@ def prepare(
 
 @contextmanager
 def _among(problems: list[str]) -> Iterator[None]:
-    """Errors are collected, so that one message has them all."""
+    """Collect errors, so that one message lists them all."""
     try:
         yield
     except DataError as error:
@@ -238,7 +238,7 @@ def _raise(problems: list[str]) -> None:
 
 
 def _left_out(becomes: Mapping[str, columns.Feature]) -> str:
-    """The columns that are left out, by why."""
+    """The columns that are left out, by reason."""
     reasons: dict[str, list[str]] = {}
     for name, found in becomes.items():
         if found.values is None:
@@ -247,7 +247,7 @@ def _left_out(becomes: Mapping[str, columns.Feature]) -> str:
 
 
 def _remarks(table: Table) -> Iterator[str]:
-    """What may be wrong with a table that can be compared on."""
+    """What may be wrong with a table although it allows a comparison."""
     leaks = [name for name in table.features if _gives_away(table.features[name], table.labels)]
     if leaks:
         yield (
@@ -287,7 +287,7 @@ def _labels(
 ) -> tuple[NDArray[np.int8], tuple[str, ...]]:
     if column.isna().all():
         raise DataError(f"--target {target!r} must have values, got {column.size} missing ones")
-    texts = column.astype(str)  # as the winner's code has them
+    texts = column.astype(str)  # as the winner's code makes them
     counts = texts.value_counts().sort_index().sort_values(ascending=False, kind="stable")
     if not 2 <= len(counts) <= MAX_CLASSES:
         seen = "one class only" if len(counts) == 1 else f"{len(counts)} distinct values"
@@ -308,7 +308,7 @@ def _labels(
 
 
 def _names_rows(feature: "pd.Series[Any]") -> bool:
-    """Whether a text column is an identity, or another text that hardly comes twice."""
+    """Whether a text column is an identifier, or another text that rarely occurs twice."""
     text = isinstance(feature.dtype, pd.CategoricalDtype)
     return text and feature.nunique() > max(MAX_CLASSES, IDENTITY * int(feature.notna().sum()))
 

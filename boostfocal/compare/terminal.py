@@ -16,25 +16,25 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def escaped(text: str) -> str:
-    """The text with its control characters, of which a terminal may make anything, written out."""
+    """The text with its control characters written out, because a terminal may do anything with them."""
     return CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 class Tolerant:
     """`sys.stdout` or `sys.stderr`, which falls silent when it is closed or full, and replaces what its encoding lacks.
 
-    Silent means that it writes to no device from then on: others, such as worker processes, flush it, too.
+    Silent means that it writes to the null device from then on, since others, such as workers, flush it, too.
     """
 
     def __init__(self, name: Literal["stdout", "stderr"]) -> None:
-        if getattr(sys, name) is None:  # its number may be free: what were opened next would be written to
+        if getattr(sys, name) is None:  # its number may be free: the next file to be opened would get it
             descriptor, number = os.open(os.devnull, os.O_WRONLY), {"stdout": 1, "stderr": 2}[name]
             try:
                 os.fstat(number)
             except OSError:
                 os.dup2(descriptor, number)
                 descriptor = number
-            os.set_inheritable(descriptor, True)  # workers want one
+            os.set_inheritable(descriptor, True)  # workers need one
             setattr(sys, name, open(descriptor, "w", encoding="utf-8"))  # noqa: SIM115 (until the process ends)
         self._stream: TextIO = getattr(sys, name)
 
@@ -49,7 +49,7 @@ class Tolerant:
     def _try(self, method: str, *arguments: str) -> None:
         try:
             getattr(self._stream, method)(*arguments)
-        except (OSError, ValueError):  # a ValueError is that of a closed file
+        except (OSError, ValueError):  # a closed file raises a ValueError
             with suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 

@@ -30,7 +30,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Job:
-    """What one fit needs beside the data; `loss` None is the engine's own log loss."""
+    """What one fit needs besides the data; `loss` None is the engine's own log loss."""
 
     engine: Engine
     parameters: dict[str, Any]
@@ -55,8 +55,8 @@ class Fitted:
 def train(job: Job, data: Data, rows: NDArray[Any], validation: NDArray[Any] | None = None) -> Fitted:
     """Fit on `rows`; with `validation`, stop when the loss that is trained no longer falls there.
 
-    Each contender stops by its own loss, as its users do, and because average precision of few
-    positives is too rough to stop by. Which of its fits is best is then judged by one metric for all.
+    Each contender stops by its own loss, as its users do. Average precision of few positives is too
+    rough to stop by. One metric for all contenders then judges which of their fits is best.
     """
     return {"xgboost": _xgboost, "lightgbm": _lightgbm}[job.engine](job, data, rows, validation)
 

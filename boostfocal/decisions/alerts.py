@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import validation
+from .. import intervals, validation
 
 
 def daily_alerts(score: ArrayLike, day: ArrayLike, budget: int, *, card: ArrayLike | None = None) -> NDArray[np.bool_]:
@@ -188,8 +188,7 @@ def constrained_threshold(
     alerted = scores >= scores[order][last[i]]
     measured = {"precision": alerted, "recall": positive, "false_positive_rate": ~positive, "alerts": alerted}[name]
     measured = measured & (by_row > 0)
-    effective = by_row[measured].sum() ** 2 / (by_row[measured] ** 2).sum()
-    interval = _interval(name, float(rates[name][i]), float(effective), confidence)
+    interval = intervals.of_count if name == "alerts" else intervals.of_share
     return Threshold(
         value=float(scores[order][last[i]]),
         precision=float(rates["precision"][i]),
@@ -197,7 +196,7 @@ def constrained_threshold(
         false_positive_rate=float(rates["false_positive_rate"][i]),
         alerts=float(rates["alerts"][i]),
         rows=int(measured.sum()),
-        interval=interval,
+        interval=interval(float(rates[name][i]), intervals.effective_rows(by_row[measured]), confidence),
     )
 
 
@@ -207,17 +206,3 @@ ACCEPTED = {
     "false_positive_rate": validation.Interval(0, 1, "[)"),
     "alerts": validation.Interval(0, np.inf, "()"),
 }
-
-
-def _interval(name: str, rate: float, n: float, confidence: float) -> tuple[float, float]:
-    """Of a share measured on n rows, or of a number of alerts that n rows make up."""
-    from scipy.special import chdtri, ndtri
-
-    tail = (1 - confidence) / 2
-    if name == "alerts":
-        low, high = chdtri(2 * n, 1 - tail) / 2, chdtri(2 * n + 2, tail) / 2
-        return float(rate * low / n), float(rate * high / n)
-    z = float(ndtri(1 - tail))
-    middle, half = rate + z**2 / (2 * n), z * np.sqrt(rate * (1 - rate) / n + (z / (2 * n)) ** 2)
-    low, high = (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
-    return max(0.0, float(low)), min(1.0, float(high))

@@ -11,7 +11,7 @@ from .. import validation
 
 Float64s = NDArray[np.float64]
 
-SUM = 1e-6  # by which probabilities of a row may miss the sum of 1
+SUM = 1e-6  # by which the sum of a row's probabilities may differ from 1
 
 
 def cost_threshold(
@@ -21,12 +21,12 @@ def cost_threshold(
     true_positive: ArrayLike = 0.0,
     true_negative: ArrayLike = 0.0,
 ) -> Any:
-    """The probability from which an alert costs less, on average, than none.
+    """The probability from which an alert costs less, on average, than no alert.
 
-    A row of probability p that is alerted costs ``p true_positive + (1 - p) false_positive``, and one
-    that passes ``p false_negative + (1 - p) true_negative`` (Elkan 2001, *The Foundations of
-    Cost-Sensitive Learning*, eq. 2). It needs true probabilities: ``loss.predict_proba(margin)``, not the
-    sigmoid.
+    An alert on a row of probability p costs ``p true_positive + (1 - p) false_positive``. To let the row
+    pass costs ``p false_negative + (1 - p) true_negative`` (Elkan 2001, *The Foundations of
+    Cost-Sensitive Learning*, eq. 2). The threshold needs true probabilities:
+    ``loss.predict_proba(margin)``, not the sigmoid.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ def cost_threshold(
     Raises
     ------
     TypeError, ValueError
-        For costs that are not finite numbers or of other shapes, and where a wrong decision costs no more
-        than the right one.
+        If costs are not finite numbers or have other shapes, or if a wrong decision costs no more than the
+        right one.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def cost_threshold(
     scaled = {name: np.ldexp(array, -exponent) for name, array in arrays.items()}
     alert = scaled["false_positive"] - scaled["true_negative"]
     miss = scaled["false_negative"] - scaled["true_positive"]
-    # costs that differ by more than the range of floats leave the ends, which are not in it
+    # if costs differ by more than the range of floats, the ratio is 0 or 1, which are not thresholds
     threshold = np.clip(alert / (alert + miss), np.nextafter(0, 1), np.nextafter(1, 0))
     return threshold if shapes else float(threshold)
 
@@ -114,7 +114,7 @@ def cost_matrix(
 
 
 def decide(probability: ArrayLike, costs: ArrayLike) -> NDArray[np.intp]:
-    """The class of least expected cost of each row.
+    """The class of least expected cost for each row.
 
     Deciding class j costs ``sum_i probability_i costs[i, j]`` on average (Elkan 2001, *The Foundations of
     Cost-Sensitive Learning*, eq. 1). It needs true probabilities: ``model.predict_proba(X)`` of the classifiers here,
@@ -123,7 +123,7 @@ def decide(probability: ArrayLike, costs: ArrayLike) -> NDArray[np.intp]:
     Parameters
     ----------
     probability : array_like of shape (n,) or (n, K)
-        That of the positive class, or one for each class.
+        The probability of the positive class, or one for each class.
     costs : array_like of shape (K, K) or (n, K, K)
         ``costs[i, j]`` is the cost of deciding class j for a row of class i; finite, gains are negative.
         With one matrix for each row, costs differ by row. `cost_matrix` makes it for two classes.
@@ -131,14 +131,14 @@ def decide(probability: ArrayLike, costs: ArrayLike) -> NDArray[np.intp]:
     Returns
     -------
     ndarray of intp of shape (n,)
-        Positions of the classes: ``model.classes_[...]`` are their labels. Of two decisions of equal cost it is the
-        later class, as an alert is raised at `cost_threshold`.
+        Positions of the classes; ``model.classes_[...]`` gives their labels. Between classes of equal cost the later
+        one is chosen, as an alert is raised at `cost_threshold`.
 
     Raises
     ------
     TypeError, ValueError
-        For probabilities outside [0, 1], or rows of them that do not sum to 1 to within 1e-6, and for costs that are
-        not finite numbers or of another shape.
+        If probabilities are outside [0, 1], or a row of them does not sum to 1 to within 1e-6, or if costs are not
+        finite numbers or have another shape.
 
     Examples
     --------
@@ -147,7 +147,7 @@ def decide(probability: ArrayLike, costs: ArrayLike) -> NDArray[np.intp]:
     >>> decide([0.05, 0.05, 0.9], cost_matrix(8, [500, 100, 0], true_positive=8)).tolist()
     [1, 0, 0]
 
-    Three classes, of which missing the last is dear:
+    Three classes, where missing the last is expensive:
 
     >>> decide([[0.7, 0.2, 0.1]], [[0, 1, 1], [1, 0, 1], [20, 20, 0]]).tolist()
     [2]
@@ -163,14 +163,14 @@ def decide(probability: ArrayLike, costs: ArrayLike) -> NDArray[np.intp]:
 
 
 def mean_cost(y: ArrayLike, decision: ArrayLike, costs: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-    """What decisions cost a row, on average, in the unit of the costs.
+    """The mean cost of decisions per row, in the unit of the costs.
 
     Parameters
     ----------
     y : array_like of shape (n,)
         True classes 0, ..., K - 1.
     decision : array_like of shape (n,)
-        Classes that were decided: those of `decide`, or ``probability >= threshold`` for two classes.
+        The decided classes: those of `decide`, or ``probability >= threshold`` for two classes.
     costs : array_like of shape (K, K) or (n, K, K)
         As `decide` takes them.
     sample_weight : array_like of shape (n,), optional
@@ -191,9 +191,9 @@ def mean_cost(y: ArrayLike, decision: ArrayLike, costs: ArrayLike, sample_weight
 
 
 def savings(y: ArrayLike, decision: ArrayLike, costs: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-    """The share of the cost of the best trivial policy that decisions save.
+    """The share of the best trivial policy's cost that decisions save.
 
-    A trivial policy decides the same class for every row. 1 is no cost at all, 0 no better than the best trivial
+    A trivial policy decides the same class for every row. 1 means no cost at all, 0 no better than the best trivial
     policy, below 0 worse (Bahnsen et al. 2014, *Example-Dependent Cost-Sensitive Logistic Regression for Credit
     Scoring*).
 
@@ -206,7 +206,7 @@ def savings(y: ArrayLike, decision: ArrayLike, costs: ArrayLike, sample_weight: 
     Raises
     ------
     TypeError, ValueError
-        For values not accepted, and where the best trivial policy costs nothing or gains: there is nothing to save.
+        For values not accepted, and if the best trivial policy costs nothing or gains: there is nothing to save.
 
     Examples
     --------
@@ -232,7 +232,7 @@ def expected_savings(
     y : array_like of shape (n,)
         True classes 0, ..., K - 1.
     probability : array_like of shape (n,) or (n, K)
-        That of the positive class, or one for each class.
+        The probability of the positive class, or one for each class.
     costs, sample_weight
         As `mean_cost` takes them.
 
@@ -288,7 +288,7 @@ def _costs(costs: ArrayLike, n_rows: int, n_classes: int) -> Float64s:
 
 
 def _probabilities(probability: ArrayLike) -> Float64s:
-    """Those of every class, of shape (n, K)."""
+    """The probabilities of every class, of shape (n, K)."""
     given = validation.probabilities("probability", probability).astype(np.float64, copy=False)
     if given.ndim not in (1, 2):
         raise ValueError(f"probability must have shape (n,) or (n, K), got shape {given.shape}")
@@ -303,7 +303,7 @@ def _probabilities(probability: ArrayLike) -> Float64s:
 def _costs_of_deciding(
     y: ArrayLike, costs: ArrayLike, sample_weight: ArrayLike | None
 ) -> tuple[Float64s, NDArray[Any] | None]:
-    """What each decision would cost each row, of shape (n, K), and the rows' weights."""
+    """The cost of each decision for each row, of shape (n, K), and the rows' weights."""
     labels = validation.column("y", y)
     weights = validation.sample_weight(sample_weight, labels)
     validation.check_values(sample_weight=weights)
@@ -317,7 +317,7 @@ def _costs_of_deciding(
 
 
 def _costs_of(decision: ArrayLike, of_deciding: Float64s) -> Float64s:
-    """What was decided costs each row."""
+    """The cost of the decision for each row."""
     n, n_classes = of_deciding.shape
     decided = validation.array("decision", decision)
     if decided.shape != (n,):

@@ -17,7 +17,7 @@ def is_plain(rows: Array, dtype: type[np.floating[Any]]) -> bool:
 
 
 def order(array: Array) -> Any:
-    """The memory order of a result that goes beside `array`."""
+    """The memory order of a result that belongs to `array`."""
     return "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
 
 

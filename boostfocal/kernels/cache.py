@@ -28,7 +28,7 @@ DAY = 86_400.0  # seconds: how exactly a file shows when it was used, and when a
 
 
 class Type(NamedTuple):
-    """Of a kernel's argument."""
+    """The type of a kernel's argument."""
 
     name: str
     extents: tuple[int | None, ...] | None  # None for a scalar; in an array, for an extent that is not a constant
@@ -36,7 +36,7 @@ class Type(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Type:
-        """Of "int64", "float32[:, 5]", or "float64[:, :].T" for an array whose first axis is contiguous."""
+        """Parse "int64", "float32[:, 5]", or "float64[:, :].T" for an array whose first axis is contiguous."""
         name, bracket, rest = text.partition("[")
         axes, _, by_column = rest.partition("]")
         extents = tuple(None if one.strip() == ":" else int(one) for one in axes.split(",")) if bracket else None
@@ -213,7 +213,7 @@ def _llvm() -> Any:
 
 @cache
 def _machine() -> tuple[str, ...]:
-    """What code depends on beside its text: the compiler and the CPU."""
+    """What code depends on besides its text: the compiler and the CPU."""
     from importlib.metadata import version  # these two modules take longer to import than this package
 
     llvm = _llvm()
@@ -265,12 +265,12 @@ def require_compiler() -> None:
 def _is_ours(found: os.stat_result) -> bool:
     """Whether nobody but this user (and the superuser) can have written a file or what is in a folder."""
     if not hasattr(os, "geteuid"):
-        return True  # on Windows the user's folders are guarded by lists of access, which are inherited
+        return True  # on Windows the user's folders have access control lists, which are inherited
     return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _read(path: Path) -> bytes | None:
-    """What `_write` has kept, if it is whole."""
+    """The code that `_write` has kept, if it is whole."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
@@ -299,7 +299,7 @@ def _write(path: Path, code: bytes) -> None:
 
 @contextmanager
 def _unfinished(folder: Path) -> Iterator[Path]:
-    """A file of this name that only the user can open; it is removed if it is still there in the end."""
+    """A new file that only the user can open; it is removed if it is still there in the end."""
     from tempfile import mkstemp
 
     descriptor, name = mkstemp(UNFINISHED, dir=folder)
@@ -312,7 +312,7 @@ def _unfinished(folder: Path) -> Iterator[Path]:
 
 
 def _remove_old(folder: Path) -> None:
-    """Keep within the limit, and remove what writers that were killed have left."""
+    """Keep within the limit, and remove files that killed writers have left."""
     with os.scandir(folder) as entries:
         ours = [entry for entry in entries if entry.name.endswith((SUFFIX, UNFINISHED))]
     found = []

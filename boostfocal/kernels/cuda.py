@@ -1,7 +1,7 @@
 """What the kernels of a CUDA device share: primitives, launching, sums.
 
 The formulas are those of `formulas`, with the device's own exp and log. `cuda_elementwise` and `cuda_softmax` compute
-what `elementwise` and `softmax` do on the CPU; where numbers are cut off, it is at the same places.
+what `elementwise` and `softmax` do on the CPU, and cut numbers off at the same places.
 """
 
 import math
@@ -118,7 +118,7 @@ bound = formulas.bind(
 
 @inlined
 def refused(value):
-    """Whether a result is not finite, as of a NaN margin."""
+    """Whether a result is not finite, as for a NaN margin."""
     return not (absolute(value) <= LARGEST)
 
 
@@ -156,7 +156,7 @@ def _device() -> int:
 class _Flags(threading.local):
     """A number for each device, of this thread alone, which is 0 between launches.
 
-    It lies in host memory that the device writes to: to look at it takes no copy.
+    It lies in host memory that the device writes to: reading it takes no copy.
     """
 
     def __init__(self) -> None:
@@ -177,7 +177,7 @@ _flags = _Flags()
 def run(kernel: Any, n_threads: int, inputs: list[Any], scalars: tuple[Any, ...], out: list[DeviceArray]) -> bool:
     """Launch a kernel, and tell whether it met a value to refuse; when this returns, the results are there.
 
-    The smallest copy takes as long as a kernel of ten million rows: flags and `constants` are not copied.
+    The smallest copy takes as long as a kernel over ten million rows, so flags and `constants` are not copied.
     """
     if not n_threads:
         return False
@@ -215,7 +215,7 @@ def inputs(batch: Batch) -> tuple[list[DeviceArray], Any]:
 
 @cuda.jit
 def sum_kernel(values, partial):
-    """The sum of each block's values; `partial` has one place a block."""
+    """The sum of each block's values; `partial` has one place per block."""
     shared = cuda.shared.array(THREADS, float64)
     mine = 0.0
     for i in range(cuda.grid(1), values.size, cuda.gridsize(1)):

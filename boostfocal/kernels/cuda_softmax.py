@@ -113,7 +113,7 @@ def softmax_kernel(formula: str, weighted: bool) -> Any:
                 shift = np.float32(clamp(z[i, k]) - highest)
                 e = exp(shift)
                 r = e * ratio
-                # of the largest margin's class 1 - r would cancel, where another is the true one
+                # for the class of the largest margin, 1 - r would cancel if another class is the true one
                 rest = thirds * ratio if k == top and k != label else ONE - r
                 gradient, hessian = other_derivatives(own_pull, own_curve, r, rest)
                 if k == label:

@@ -1,4 +1,4 @@
-"""Binary and multi-label rows on the CPU: each element has its own label and margin."""
+"""Binary and multilabel rows on the CPU: each element has its own label and margin."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -131,7 +131,7 @@ def _as_columns(arrays: list[Array]) -> list[Array]:
 
 
 def _as_one(arrays: list[Array]) -> list[Array]:
-    """All elements as one row of them, if all arrays have them in one order."""
+    """All elements as one row, if all arrays have them in the same order."""
     if all(array.flags.c_contiguous for array in arrays):
         return [array.reshape(-1) for array in arrays]
     if all(array.flags.f_contiguous for array in arrays):
@@ -151,7 +151,7 @@ def gradient_hessian(
     """Weighted gradient and Hessian, and whether to look for a bad value.
 
     Labels and margins have one shape, (n,) or (n, L), sample weights (n,); the results have the margins' order.
-    `out` is for devices, where memory is slow to get.
+    `out` is for devices, where memory is slow to allocate.
     """
     formula = "gradient_exact" if exact else "gradient_expected"
     (gradient, hessian), has_invalid = _run(formula, batch, parameters, 1 / max_step, 2, in_engine)

@@ -1,6 +1,6 @@
 """The loop over rows that `elementwise` runs; the simpler of the two kernels, to be read first.
 
-It is written with what a target gives: `simd.Simd` makes LLVM's code of it, `ufuncs.Ufuncs` computes with NumPy.
+It is written with the primitives of a target: `simd.Simd` makes LLVM code of it, `ufuncs.Ufuncs` computes with NumPy.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ def build(formula: str, gammas: tuple[float, float] | None, weighted: bool, wide
 
     Every thread that calls it takes pieces of the rows until none is left. It tells if it met a value to refuse: it
     gathers the sign bits of y, 1 - y and the weight, and those of results that are not finite. `wide` takes
-    float64 margins, and makes them float32 a block at a time: converted in the loop itself, they would halve
-    its lanes. The loss has no Hessian: `second` is not used.
+    float64 margins, and makes them float32 a block at a time: to convert them in the loop itself would halve
+    its lanes. The loss has no Hessian, so `second` is not used.
     """
     valued = formula == "focal_loss"
 

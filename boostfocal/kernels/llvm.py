@@ -230,11 +230,11 @@ class Function:
         return self.lane(self.builder.select(self.builder.icmp_signed("<", a, b), a, b))
 
     def fetch_add(self, array: View, place: int, number: Any) -> Lane:
-        """Add to a number in one step that no other thread can come between, and tell what it was before."""
+        """Add to a number in one atomic step, and return its value before."""
         return self.lane(self.builder.atomic_rmw("add", array.at(place), as_long(self.builder, number), "seq_cst"))
 
     def while_less(self, take: Callable[[], Lane], stop: Any) -> Iterator[Lane]:
-        """What `take` gives, as long as it is less than `stop`."""
+        """The numbers that `take` gives, as long as they are less than `stop`."""
         builder = self.builder
         first, before = take(), builder.block
         body, after = builder.append_basic_block(), builder.append_basic_block()
@@ -252,8 +252,8 @@ class Function:
 def record(body: Callable[..., None], types: Sequence[Type], function: type[Function]) -> ir.Module:
     """A module with `body` as a function of arguments of such types.
 
-    Called by another, "entry", whose one argument points to numbers of 64 bits: scalars, and for each array its address
-    and those of its extents that are not constant. Arrays overlap only if none of them is written.
+    Another function, "entry", calls it. Its one argument points to numbers of 64 bits: scalars, and for each array its
+    address and those of its extents that are not constant. Arrays overlap only if none of them is written.
     """
     module = ir.Module()
     module.triple = binding.get_process_triple()
@@ -313,7 +313,7 @@ def compiled(module: ir.Module) -> bytes:
         cpu=binding.get_host_cpu_name(), features=features, opt=3, jit=True, codemodel="jitdefault",
         reloc="static" if module.triple.startswith(("x86", "i386", "i686")) else "default",
     )  # fmt: skip
-    # a note of LLVM's about a loop has itself as its first part, which llvmlite cannot write
+    # LLVM's note about a loop has itself as its first part, which llvmlite cannot write
     text = re.sub(rf'^(!\d+) = !{{ !"{ITSELF}"', r"\1 = distinct !{ \1", str(module), flags=re.MULTILINE)
     parsed = binding.parse_assembly(text)
     parsed.data_layout = str(machine.target_data)

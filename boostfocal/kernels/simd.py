@@ -106,7 +106,7 @@ def log_total(others: Lane) -> Value:
 
 
 def scale(gamma: Value, x: Lane) -> Value:
-    return gamma * x if isinstance(gamma, Lane) or gamma != 0 else 0.0  # of a constant 0, nothing is computed
+    return gamma * x if isinstance(gamma, Lane) or gamma != 0 else 0.0  # for a constant 0, nothing is computed
 
 
 def power(q: Lane, log_q: Lane, gamma: Value) -> Value:
@@ -135,7 +135,7 @@ BOUND = formulas.bind(
 
 
 class Signs:
-    """The sign bits of what was added, in integers: of comparisons LLVM would make one, and keep the loop scalar."""
+    """The sign bits of added numbers, as integers: LLVM would join comparisons into one, and keep the loop scalar."""
 
     def __init__(self, target: Simd) -> None:
         self._joined = target.variable(INT, 0)
@@ -157,7 +157,7 @@ TILE = 4
 
 
 class Simd(Function):
-    """What kernels are written with, beside arithmetic: see `ufuncs.Ufuncs`, which does the same by NumPy."""
+    """What kernels are written with, besides arithmetic; `ufuncs.Ufuncs` does the same with NumPy."""
 
     formulas, TINY = BOUND, TINY
     exp, log_total, bits = staticmethod(exp), staticmethod(log_total), staticmethod(bits)
@@ -214,7 +214,7 @@ class Simd(Function):
     def _turn(self, source: View, to: View, n: Any, m: Any) -> None:
         """to[j, i] = source[i, j], each with its second axis contiguous: in tiles, the last of which overlap.
 
-        (From loops over rows and columns LLVM makes a load and a store for each number.)
+        (LLVM turns loops over rows and columns into a load and a store for each number.)
         """
         builder = self.builder
         with builder.if_else((self.least(n, m) < TILE).value) as (few, many):

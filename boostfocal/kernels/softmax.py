@@ -46,7 +46,7 @@ def forget() -> None:
 def _buffers(n_classes: int, dtype: Any, block: int) -> tuple[Array, Array, Array, Array]:
     """Margins and the largest of them, and what belongs to each class and to the rows of a block.
 
-    Zeros, and weights of one: what the last block may have too many are rows to accept.
+    They hold zeros, and weights of one, so that surplus rows of the last block are accepted.
     """
     classes, row = np.zeros((n_classes, CLASS_FIELDS, block), np.float32), np.zeros((ROW_FIELDS, block), np.float32)
     row[0] = 1

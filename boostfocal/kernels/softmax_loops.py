@@ -1,11 +1,11 @@
 """The loops over rows and classes that `softmax` runs. Read `elementwise_loops` first: this is written alike.
 
-Of a block of rows two buffers hold numbers, one for each row of the block:
+Two buffers hold numbers for a block of rows, one for each row of the block:
 
     row[field]         weight, label and largest class of the rows, and what follows from all margins: see `Fields`
     classes[k, field]  what there is of each class k: SHIFT, E, ...
 
-A field whose numbers are done with is used again, under another name.
+A field whose numbers are no longer needed is used again under another name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ QUARTER = float(np.finfo(np.float32).max / 4)  # margins are cut here, so that t
 
 
 class Fields(NamedTuple):
-    """Of the rows of a block."""
+    """Numbers of the rows of a block."""
 
     weight: Any
     label: Any
@@ -242,7 +242,7 @@ def _exact(t: Any, classes: Any, fields: Fields, signs: Any) -> None:
         for i in t.lanes(n):
             label, top, psi, curvature = fields.label[i], fields.top[i], fields.psi[i], fields.curvature[i]
             own, r, thirds = label == number, exponential[i] * fields.ratio[i], fields.thirds[i] * fields.ratio[i]
-            # of the largest margin's class 1 - r would cancel, where another is the true one
+            # for the class of the largest margin, 1 - r would cancel if another class is the true one
             cancels = (top == number) & ~(top == label)
             gradient, hessian = other_derivatives(psi, curvature, r, t.where(cancels, thirds, 1.0 - r))
             gradient = t.where(own, -psi, gradient) * fields.weight[i]

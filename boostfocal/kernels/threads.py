@@ -1,7 +1,7 @@
 """How rows are shared among threads: few helpers, taken from a pool, and none for small inputs.
 
-All threads of a call take pieces of its rows from one counter until none is left, inside compiled code, so that
-none waits for Python's lock: a helper that wakes up late takes fewer pieces.
+All threads of a call take pieces of its rows from one counter until none is left. They do so inside compiled code, so
+that none waits for Python's lock. A helper that wakes up late takes fewer pieces.
 """
 
 import os
@@ -55,7 +55,7 @@ def _pool(process: int) -> ThreadPoolExecutor:
 
 
 def run(work: Work, n_rows: int, threads: int) -> bool:
-    """Call `work`, in each thread, which takes rows until all are taken. True if a bad value was met."""
+    """Call `work` in each thread, which takes rows until all are taken. True if a bad value was met."""
     progress = begin()
     if threads == 1:
         work(progress)
@@ -74,7 +74,7 @@ def run(work: Work, n_rows: int, threads: int) -> bool:
 
 
 def _all_done(progress: Progress, n_rows: int) -> bool:
-    """Whether all rows are done, soon."""
+    """Wait briefly, and tell whether all rows are done."""
     until = perf_counter() + PATIENCE
     while progress[DONE] < n_rows:
         if perf_counter() > until:
@@ -84,7 +84,7 @@ def _all_done(progress: Progress, n_rows: int) -> bool:
 
 
 def in_pieces(new_worker: Callable[[], Callable[[slice], bool]], n_rows: int, step: int) -> Work:
-    """`run`'s work where pieces of rows are handed out in Python, to a worker of each thread's own."""
+    """Work for `run` that hands out pieces of rows in Python; each thread has a worker of its own."""
     lock = Lock()
 
     def work(progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""Kernels on NumPy, where nothing compiles them: the same loops, each of whose turns computes all lanes at once."""
+"""Kernels on NumPy, where nothing compiles them: the same loops, but each turn computes all lanes at once."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ BOUND = formulas.bind(
 
 
 class Signs:
-    """Whether a sign bit of what was added is set."""
+    """Whether a sign bit of the added numbers is set."""
 
     any = False
 
@@ -59,7 +59,7 @@ class Signs:
 
 
 class Ufuncs:
-    """What kernels are written with, as `simd.Simd` has it for LLVM."""
+    """What kernels are written with on NumPy; `simd.Simd` has the same for LLVM."""
 
     formulas, TINY = BOUND, TINY
     exp, log_total, where = staticmethod(exp), np.log1p, staticmethod(where)
@@ -117,7 +117,7 @@ class Ufuncs:
 
 
 def interpreted(kernel: Callable[..., None]) -> Callable[..., None]:
-    """A kernel that NumPy computes; what overflows or is not a number is for the kernel to see."""
+    """A kernel that NumPy computes; the kernel itself deals with overflow and NaN."""
 
     def call(*arguments: Any) -> None:
         with np.errstate(all="ignore"):

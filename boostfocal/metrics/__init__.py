@@ -1,8 +1,8 @@
-"""Metrics for both engines, early stopping included, that are right under a custom objective.
+"""Metrics for both engines, early stopping included, that are correct under a custom objective.
 
 Each is a callable for ``custom_metric`` and ``eval_metric`` of XGBoost and ``feval`` and ``eval_metric``
 of LightGBM, and has ``score(y, margin, sample_weight)`` for use without an engine. XGBoost maximizes
-a metric only if its name begins with auc, pre, map or ndcg: the names here are chosen so that early
+a metric only if its name begins with auc, pre, map or ndcg. The names here are chosen so that early
 stopping goes the right way on both engines.
 
 The engines' own ``logloss`` and ``binary_logloss`` take the raw margin for a probability under a

@@ -1,4 +1,4 @@
-"""What a metric is for both engines, and those of the loss and its posterior."""
+"""The base of all metrics for both engines, and the metrics of the loss and its posterior."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .scores import average_precision
 
 
 class Loss(Protocol):
-    """What a metric asks of the loss that a model was trained with."""
+    """The methods that a metric needs from the loss that a model was trained with."""
 
     def sums(self, y: ArrayLike, margin: ArrayLike, sample_weight: ArrayLike | None = None) -> tuple[float, float]: ...
 
@@ -37,7 +37,7 @@ class Metric(ABC):
     Attributes
     ----------
     name : str
-        What the engines call it in their logs and results.
+        Its name in the engines' logs and results.
     greater_is_better : bool
     """
 
@@ -141,7 +141,7 @@ class LogLoss(MeanMetric):
 class Brier(MeanMetric):
     """Mean squared error of the true probability, ``loss.predict_proba(margin)``; soft labels allowed.
 
-    Multiclass: the sum over the classes (Brier 1950): between 0 and 2.
+    For multiclass labels it is the sum over the classes (Brier 1950), between 0 and 2.
 
     Examples
     --------
@@ -164,8 +164,8 @@ class Brier(MeanMetric):
 class ExpectedSavings(Metric):
     """Savings of deciding each class as often as its true probability says, against the best trivial policy.
 
-    It is `expected_savings` of ``loss.predict_proba(margin)``: smooth enough to stop training by. Costs by row are
-    those of the one data set that is scored; another length is refused.
+    It is `expected_savings` of ``loss.predict_proba(margin)``: smooth enough for early stopping. Costs by row belong
+    to the one data set that is scored; another length is refused.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
-"""Metrics by name: ours, and those of both engines, which are right here under a custom objective.
+"""Metrics by name: ours, and those of both engines, which are correct here under a custom objective.
 
-The engines compute a metric from the link of the objective that they know by name, which under a custom one is none
-or a wrong one. To add a metric: a row in `BY_PROBABILITY` if it is one of probabilities, else a case in `by_name` and
-in its list of names. XGBoost maximizes names with certain beginnings alone: another name gives the metric's own.
+The engines compute a metric from the link of the objective that they know by name. Under a custom objective that link
+is none or a wrong one. To add a metric of probabilities, add a row to `BY_PROBABILITY`; to add another, add a case to
+`by_name` and to its list of names. XGBoost maximizes names with certain beginnings alone: another name gives the
+metric's own.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Entry:
     Parameters
     ----------
     names : tuple of str
-        Ours first, then the engines'. A metric keeps the name that it was asked for.
+        Ours first, then the engines'. A metric keeps the name under which it was asked for.
     greater_is_better : bool
     score : callable
         (labels, probabilities, sample weights) -> float.
@@ -81,7 +82,7 @@ class Named(Metric):
 
 
 def by_name(name: str, loss: Loss, n_classes: int) -> Metric:
-    """The metric of a name of ours or of an engine, from the loss's posterior: of rows sampled as those of training.
+    """The metric with this name of ours or of an engine, from the loss's posterior, for rows sampled as in training.
 
     Raises
     ------

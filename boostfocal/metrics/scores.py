@@ -37,7 +37,7 @@ def log_loss(labels: NDArray[Any], proba: Float64s, sample_weight: Any = None) -
 
 
 def squared_errors(labels: NDArray[Any], proba: Float64s) -> Float64s:
-    """For each row, summed over the classes (Brier 1950). Labels in the shape of the probabilities have one each."""
+    """Squared error of each row, summed over the classes (Brier 1950), or of each label if shapes are the same."""
     if np.shape(proba) == np.shape(labels):
         return np.asarray((proba - labels) ** 2)
     error = proba.copy()
@@ -50,7 +50,7 @@ def brier(labels: NDArray[Any], proba: Float64s, sample_weight: Any = None) -> f
 
 
 def error_rate(labels: NDArray[Any], proba: Float64s, sample_weight: Any = None, threshold: float = 0.5) -> float:
-    """Share of rows whose most probable class, or of two classes that above the threshold, is another."""
+    """Share of misclassified rows: decided is the most probable class, or of two classes that above the threshold."""
     decided = np.argmax(proba, axis=1) if proba.ndim == 2 else proba > threshold
     return float(np.average(decided != labels, weights=sample_weight))
 
@@ -83,7 +83,7 @@ def roc_auc_by_frequency(labels: NDArray[Any], proba: Float64s, sample_weight: A
 
 
 def auc_mu(labels: NDArray[Any], proba: Float64s, sample_weight: Any = None) -> float:
-    """Mean over the pairs of classes of the AUC that their log odds have between them (Kleiman and Page 2019)."""
+    """Mean over the pairs of classes of the AUC of the log odds between the two (Kleiman and Page 2019)."""
     from sklearn.metrics import roc_auc_score
 
     log_proba = np.log(np.maximum(proba, np.finfo(np.float64).tiny))
@@ -97,7 +97,7 @@ def auc_mu(labels: NDArray[Any], proba: Float64s, sample_weight: Any = None) -> 
 
 
 def expected_calibration_error(labels: NDArray[Any], proba: Float64s) -> float:
-    """Mean distance of probability and share of positives over the bins, weighted by rows; the mean over classes."""
+    """Mean distance between probability and share of positives over bins, weighted by rows; the mean over classes."""
     errors = []
     for one in against_rest(labels, proba):
         mean, share, rows = calibration_bins(*one, ECE_BINS)
@@ -110,7 +110,7 @@ def calibration_bins(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Mean probability, share of positives and number of rows in bins of about equal numbers of rows.
 
-    Rows of one probability stay in one bin, so there may be fewer.
+    Rows of equal probability stay in one bin, so there may be fewer bins.
     """
     edges = np.unique(np.quantile(proba, np.arange(1, bins) / bins))
     index = np.searchsorted(edges, proba, side="left")
