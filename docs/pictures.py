@@ -182,6 +182,32 @@ def quality_log_loss() -> Figure:
     return figure
 
 
+def costs_savings() -> Figure:
+    """Share of the best constant decision's cost that is saved, mean over tables, by training and decision"""
+    found = rows("costs", "Savings over tables")
+    names = list(dict.fromkeys(row["trained by"] for row in found))
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 2.8), sharey=True, layout="constrained")
+    for ax, engine in zip(axes, LABELS, strict=True):
+        for decision, colour in (("at least cost", OURS), ("at 0.5", OTHERS)):
+            means = {
+                row["trained by"]: row["mean savings"]
+                for row in found
+                if (row["engine"], row["decided"]) == (engine, decision)
+            }
+            places = [-names.index(name) for name in means]
+            ax.plot(list(means.values()), places, "o", color=colour, label=f"decided {decision}" * (ax is axes[0]))
+            for mean, place in zip(means.values(), places, strict=True):
+                ax.annotate(f"{mean:.2f}", (mean, place), (0, 5), textcoords="offset points", ha="center", fontsize=7)
+        ax.axvline(0, color=OTHERS, linewidth=0.8)
+        ax.set_title(LABELS[engine], loc="left", fontsize=10)
+        ax.set_xlabel("savings, mean over tables", fontsize=9)
+        ax.margins(x=0.12, y=0.18)
+        _plain(ax)
+    axes[0].set_yticks([-i for i in range(len(names))], names, fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False, fontsize=8)
+    return figure
+
+
 def _plain(ax: Axes) -> None:
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 from sklearn import metrics
 from typer.testing import CliRunner
 
@@ -107,15 +106,6 @@ def test_contenders_share_the_draws_of_shared_hyperparameters() -> None:
     assert all(one == drawn[0] for one in drawn)
     assert len(set(drawn[0])) == 6
     assert all(len(draw_trials(c, 4, 0)) == 4 for c in CONTENDERS)
-
-
-def test_the_interval_is_nadeau_and_bengios() -> None:
-    values = np.array([0.1, 0.3, 0.2, 0.25])
-    mean, half_width = summary.interval(values, test_share=0.25)
-    error = np.sqrt((1 / 4 + 0.25) * np.var(values, ddof=1))
-    assert mean == pytest.approx(0.2125)
-    assert half_width == pytest.approx(stats.t(3).interval(0.95)[1] * error)
-    assert summary.interval(values[:1], 0.25) == (0.1, None)
 
 
 def differences(focal: tuple[float, float | None], zero: tuple[float, float | None], gamma: tuple[float, float | None]):  # type: ignore[no-untyped-def]

@@ -37,7 +37,10 @@ Attempt = Callable[[Rows, Rows], Float64s]
 
 @dataclass(frozen=True)
 class Rate:
-    """The mean probability of a class, and the share of the labels that are of it, with its 95 % interval."""
+    """The mean probability of a class, and the share of the labels that are of it, with its interval.
+
+    The intervals of all classes hold together with a probability of 95 % or more.
+    """
 
     label: Any
     expected: float
@@ -107,6 +110,7 @@ def check(model: Any, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, cv:
     weights = validation.sample_weight(sample_weight, codes)
     if weights is not None:
         validation.check_values(sample_weight=weights)
+        validation.positive(weights.sum(), "sample_weight")
         weights = weights.astype(np.float64)
     rows = _Rows(model, X, codes, weights)
     splits = _splits(cv, codes, model.classes_)
@@ -137,14 +141,14 @@ def _worse(differences: Float64s, share: float) -> bool:
 
 def _splits(cv: Any, codes: NDArray[np.intp], classes: NDArray[Any]) -> list[tuple[Rows, Rows]]:
     """Of the rows, stratified by class if `cv` is a number."""
-    counts = np.bincount(codes, minlength=classes.size)
+    counts = np.bincount(codes, minlength=classes.size).tolist()
     folds = validation.count("cv", cv) if isinstance(cv, (int, np.integer)) else 2
     if folds < 2:
         raise ValueError(f"cv must be 2 folds or more, or a splitter of scikit-learn, got {cv!r}")
-    if counts.min() < folds:
-        label = classes[np.argmin(counts)]
+    if min(counts) < folds:
+        label = classes.tolist()[counts.index(min(counts))]
         raise ValueError(
-            f"y must have {folds} rows of each class, one for each fold of cv, got {counts.min()} of {label!r}"
+            f"y must have {folds} rows of each class, one for each fold of cv, got {min(counts)} of {label!r}"
         )
     if isinstance(cv, (int, np.integer)):
         cv = StratifiedKFold(folds, shuffle=True, random_state=0)
@@ -166,10 +170,12 @@ class _Rows:
     def rates(self) -> Iterator[Rate]:
         weights = np.ones(self._codes.size) if self._weights is None else self._weights
         n = intervals.effective_rows(weights[weights > 0])
+        n_shares = 1 if self._model.classes_.size == 2 else self._model.classes_.size
+        confidence = 1 - (1 - intervals.CONFIDENCE) / n_shares  # Bonferroni's
         for k, label in enumerate(self._model.classes_.tolist()):
             observed = float(np.average(self._codes == k, weights=weights))
             expected = float(np.average(self._proba[:, k], weights=weights))
-            yield Rate(label, expected, observed, *intervals.of_share(observed, n))
+            yield Rate(label, expected, observed, *intervals.of_share(observed, n, confidence))
 
     def attempts(self) -> dict[Advice, Attempt]:
         """By how much they change, the least first."""
@@ -185,11 +191,11 @@ class _Rows:
     def _recalibrated(self, learned: Rows, judged: Rows) -> Float64s:
         weights = None if self._weights is None else self._weights[learned]
         posterior = self._model.posterior_.recalibrated(self._codes[learned], self._margins[learned], weights)
-        return posterior.predict_proba(self._margins[judged])
+        return np.asarray(posterior.predict_proba(self._margins[judged]))
 
     def _refitted(self, learned: Rows, judged: Rows) -> Float64s:
         model = copy.deepcopy(self._model).refit_leaves(*self._chosen(learned))
-        return model.predict_proba(_safe_indexing(self._X, judged))
+        return np.asarray(model.predict_proba(_safe_indexing(self._X, judged)))
 
     def _with_more_trees(self, learned: Rows, judged: Rows) -> Float64s:
         """Small trees that start at the model's probabilities: they find what it does not know of the features."""

@@ -1,0 +1,198 @@
+"""Whether a model still fits new labels: `check` of the classifiers."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_matrix
+from scipy.stats import binomtest, t
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GroupKFold, StratifiedKFold
+
+import boostfocal
+from boostfocal import FocalLGBMClassifier, FocalXGBClassifier
+
+KINDS = pytest.mark.parametrize("kind", [FocalXGBClassifier, FocalLGBMClassifier])
+
+
+def fitted(kind: Any, X: Any, y: Any, **parameters: Any) -> Any:
+    shared: dict[str, Any] = {"n_estimators": 40, "max_depth": 4, "learning_rate": 0.2, "n_jobs": 1}
+    shared |= {"verbosity": -1} if kind is FocalLGBMClassifier else {}
+    return kind(**shared | parameters).fit(X, y)
+
+
+def rows(n: int, seed: int, level: float = 0.0, other: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Frauds of a rate that `level` moves; `other` brings in features that did not matter before."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 5)).astype(np.float32)
+    log_odds = -2.5 + level + 1.5 * X[:, 0] + X[:, 1] * (X[:, 2] > 0) + other * X[:, 3] * X[:, 4]
+    return X, np.where(rng.random(n) < 1 / (1 + np.exp(-log_odds)), "fraud", "good")
+
+
+@KINDS
+def test_the_advice_follows_what_has_changed(kind: Any) -> None:
+    model = fitted(kind, *rows(20_000, 0))
+    assert model.check(*rows(5000, 1)).advice == "keep"
+    assert model.check(*rows(5000, 1, level=1.0)).advice == "recalibrate"
+    assert model.check(*rows(5000, 1, other=2.0)).advice == "retrain"
+
+
+@KINDS
+def test_leaves_are_refitted_where_the_splits_are_right_and_their_values_are_not(kind: Any) -> None:
+    rng = np.random.default_rng(0)
+    before = rng.uniform(0.02, 0.4, 120)
+    after = np.where(rng.random(120) < 0.5, before, rng.uniform(0.02, 0.4, 120))
+    group = rng.integers(0, 120, 40_000)
+    X, label = group[:, None].astype(np.float32), rng.random(group.size)
+    deep = {"max_depth": 9} if kind is FocalXGBClassifier else {"max_depth": -1, "num_leaves": 127}
+    model = fitted(kind, X, label < before[group], **deep, n_estimators=100, learning_rate=0.3)
+    found = model.check(X[:20_000], label[:20_000] < after[group[:20_000]])
+    assert found.advice == "refit_leaves"
+
+
+def test_a_wrong_rate_is_enough_to_recalibrate() -> None:
+    """Where so few labels show no gain in log loss beyond the interval."""
+    model = fitted(FocalXGBClassifier, *rows(20_000, 0))
+    found = model.check(*rows(1200, 6, level=0.3))
+    keep, recalibrate, *_ = found.remedies
+    assert abs(recalibrate.difference) < recalibrate.half_width
+    assert keep.difference == 0
+    assert not all(rate.in_the_large for rate in found.rates)
+    assert found.advice == "recalibrate"
+
+
+@KINDS
+def test_figures_are_those_of_scikit_learn_and_scipy(kind: Any) -> None:
+    model = fitted(kind, *rows(5000, 0))
+    X, y = rows(2000, 1, level=0.5)
+    found = model.check(X, y, cv=5)
+    proba = model.predict_proba(X)
+    for k, rate in enumerate(found.rates):
+        is_k = y == model.classes_[k]
+        interval = binomtest(int(is_k.sum()), y.size).proportion_ci(method="wilson")
+        assert rate.label == model.classes_[k]
+        assert_allclose(
+            [rate.expected, rate.observed, rate.low, rate.high],
+            [proba[:, k].mean(), is_k.mean(), interval.low, interval.high],
+        )
+    losses: dict[str, list[float]] = {"keep": [], "recalibrate": [], "refit_leaves": []}
+    for learned, judged in StratifiedKFold(5, shuffle=True, random_state=0).split(X, y):
+        for name, values in losses.items():
+            other = fitted(kind, *rows(5000, 0))
+            if name != "keep":
+                getattr(other, name)(X[learned], y[learned])
+            values.append(log_loss(y[judged], other.predict_proba(X[judged])))
+    for remedy in found.remedies[:3]:
+        values = np.array(losses[remedy.name])
+        more = values - losses["keep"]
+        assert_allclose(remedy.log_loss, values.mean(), rtol=1e-9)
+        assert_allclose(remedy.difference, more.mean(), rtol=1e-7, atol=1e-15)
+        half = t.ppf(0.975, 4) * np.sqrt((1 / 5 + 400 / 1600) * more.var(ddof=1))
+        assert_allclose(remedy.half_width, half, rtol=1e-7, atol=1e-15)
+
+
+@KINDS
+def test_the_model_does_not_change_and_a_loaded_one_is_checked_alike(kind: Any, tmp_path: Path) -> None:
+    model = fitted(kind, *rows(5000, 0))
+    X, y = rows(2000, 1)
+    before, state = model.predict_proba(X), model.state_
+    found = model.check(X, y)
+    assert model.state_ is state
+    assert_array_equal(model.predict_proba(X), before)
+    model.save_model(tmp_path / "model")
+    loaded = boostfocal.load(tmp_path / "model")
+    loaded.set_params(n_jobs=1)
+    again = loaded.check(X, y)
+    assert [remedy.name for remedy in again.remedies] == ["keep", "recalibrate", "refit_leaves", "retrain"]
+    assert_allclose([r.log_loss for r in again.remedies], [r.log_loss for r in found.remedies], rtol=1e-6)
+    assert model.check(X, y) == found
+
+
+@KINDS
+def test_weights_count_as_rows_do(kind: Any) -> None:
+    model = fitted(kind, *rows(5000, 0))
+    X, y = rows(1000, 1)
+    fold = np.arange(y.size) % 10
+    splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(10)]
+    twice = np.repeat(np.arange(y.size), 2)
+    doubled = [tuple(np.flatnonzero(np.isin(twice, part)) for part in split) for split in splits]
+    weighted = model.check(X, y, np.full(y.size, 2.0), cv=splits)
+    repeated = model.check(X[twice], y[twice], cv=doubled)
+    for one, two in zip(weighted.remedies[:3], repeated.remedies[:3], strict=True):
+        assert_allclose(one.log_loss, two.log_loss, rtol=1e-6)
+    light = np.where(y == "fraud", 0.5, 1.0)
+    assert_allclose(model.check(X, y, light).rates[0].observed, np.average(y == "fraud", weights=light))
+    without = y == "good"
+    zeros = model.check(X, y, np.where(X[:, 0] > 0, 1.0, 0.0))
+    assert zeros.rates[1].observed == pytest.approx(without[X[:, 0] > 0].mean())
+
+
+@KINDS
+def test_classes_tables_and_categories(kind: Any) -> None:
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame(
+        {"amount": rng.lognormal(3, 1, 22_000), "kind": pd.Categorical(rng.choice(list("abc"), 22_000))}
+    )
+    score = np.log(table["amount"]) + (table["kind"] == "b") + rng.normal(size=22_000)
+    y = np.digitize(score, [3.5, 5.0]) * 10
+    model = fitted(kind, table[:20_000], y[:20_000])
+    found = model.check(table[20_000:], y[20_000:])
+    assert [rate.label for rate in found.rates] == [0, 10, 20]
+    assert found.advice == "keep"
+    assert all(remedy.log_loss is not None for remedy in found.remedies)
+    lines = str(found).splitlines()
+    assert lines[0].split()[0] == "class"
+    assert lines[-1] == "advice: keep (2000 rows)"
+    plain = model.check(table[20_000:].astype({"kind": object}), y[20_000:])
+    assert plain.remedies[1].log_loss == pytest.approx(found.remedies[1].log_loss)
+
+
+@KINDS
+def test_sparse_rows_and_splitters(kind: Any) -> None:
+    X, y = rows(3000, 0)
+    sparse = csr_matrix(np.where(X > 0, X, 0))
+    model = fitted(kind, sparse, y)
+    customer = np.arange(y.size) % 200
+    found = model.check(sparse, y, cv=list(GroupKFold(5).split(X, y, customer)))
+    assert all(remedy.log_loss is not None for remedy in found.remedies)
+
+
+@pytest.mark.filterwarnings("ignore:.*dart. is deprecated")
+def test_a_remedy_that_this_model_does_not_have_is_named() -> None:
+    model = fitted(FocalXGBClassifier, *rows(3000, 0), booster="dart", rate_drop=0.1)
+    found = model.check(*rows(1000, 1))
+    assert found.remedies[2].log_loss is None
+    assert "booster must be gbtree" in found.remedies[2].reason
+    assert "refit_leaves  not tried: booster must be gbtree" in str(found)
+    assert found.advice in ("keep", "recalibrate", "retrain")
+
+
+@KINDS
+def test_what_cannot_be_checked_is_refused(kind: Any) -> None:
+    X, y = rows(500, 0)
+    with pytest.raises(NotFittedError):
+        kind().check(X, y)
+    model = fitted(kind, X, y)
+    with pytest.raises(ValueError, match=r"y must be labels of the classes \['fraud', 'good'\], got 'new'"):
+        model.check(X[:3], ["good", "fraud", "new"])
+    with pytest.raises(ValueError, match="X must have a row for each label of y, 499, got 500"):
+        model.check(X, y[1:])
+    few = np.flatnonzero(np.cumsum(y == "fraud") <= 4)
+    with pytest.raises(
+        ValueError, match=r"y must have 10 rows of each class, one for each fold of cv, got 4 of 'fraud'"
+    ):
+        model.check(X[few], y[few])
+    for cv in (1, 0, -3):
+        with pytest.raises(ValueError, match="cv must be"):
+            model.check(X, y, cv=cv)
+    with pytest.raises(ValueError, match="sample_weight must be"):
+        model.check(X, y, -np.ones(y.size))
+    with pytest.raises(ValueError, match="sample_weight must"):
+        model.check(X, y, np.zeros(y.size))
+    by_row = kind(n_estimators=3, n_jobs=1).fit(X, y, **{kind.START: np.zeros(y.size)})
+    with pytest.raises(ValueError, match=f"{kind.START} must be given"):
+        by_row.check(X, y)
