@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import devices, engines, validation
+from . import devices, engines, validation, workers
 from .batch import Batch
 from .kernels import backend, total
 from .metrics import FocalMetric
@@ -146,10 +146,10 @@ class FocalLossBase(ABC):
         (labels, margin[, weights]). Each of several XGBoost workers must call it in every round, even one without
         rows. If one worker refuses its values, all raise the error.
         """
-        if not engines.is_distributed():
+        if not workers.is_distributed():
             batch = self._batch(*engines.read_batch(y_true, margin, sample_weight))
             return self._gradient_hessian(batch, in_engine=True)
-        with engines.raise_on_all_workers():
+        with workers.raise_on_all_workers():
             given = engines.read_batch(y_true, margin, sample_weight)
             if np.size(given.margins) == 0:  # a worker without rows
                 return np.empty((0, *self._columns), np.float32), np.empty((0, *self._columns), np.float32)

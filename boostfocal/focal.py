@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from . import validation
 from .base import GAMMA, Float64s, FocalLossBase, Hessian, effective_counts, float64, in_blocks
 from .batch import Batch
+from .dask_counts import summed
 from .kernels import formulas
 from .metrics.scores import squared_errors
-from .partitions import summed
 from .validation import Interval
 
 ALPHA = Interval(1e-30, 1, "[")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import engines, validation
+from .. import engines, validation, workers
 from ..batch import Batch
 from ..decisions.costs import expected_savings
 from .scores import average_precision
@@ -70,12 +70,12 @@ class Metric(ABC):
     ) -> engines.MetricResult:
         """The metric, in every calling convention of XGBoost and LightGBM."""
         batch = engines.read_batch(y_true, margin, sample_weight)
-        value = self._over_workers(batch) if engines.is_distributed() else self.score(*batch)
+        value = self._over_workers(batch) if workers.is_distributed() else self.score(*batch)
         return engines.format_metric_result(margin, group, self.name, value, self.greater_is_better)
 
     def _over_workers(self, batch: Batch) -> float:
         """The value over the rows of all of XGBoost's workers, of which some may have none."""
-        return self.score(*engines.allgather(batch))
+        return self.score(*workers.allgather(batch))
 
 
 # --- of the loss and its posterior, for labels of every kind ---------------------------------------
@@ -90,9 +90,9 @@ class MeanMetric(Metric):
         return self._mean(*self._sums(y, margin, sample_weight))
 
     def _over_workers(self, batch: Batch) -> float:
-        with engines.raise_on_all_workers():
+        with workers.raise_on_all_workers():
             own = self._sums(*batch) if len(batch.labels) else (0.0, 0.0)
-        return self._mean(*engines.allreduce_sum(np.array(own)))
+        return self._mean(*workers.allreduce_sum(np.array(own)))
 
     def _mean(self, total: float, weight: float) -> float:
         return float(total / validation.positive(weight, "sample_weight"))

@@ -1,9 +1,9 @@
 """Metrics by name: ours, and those of both engines, which are correct here under a custom objective.
 
 The engines compute a metric from the link of the objective that they know by name. Under a custom objective that link
-is none or a wrong one. To add a metric of probabilities, add a row to `BY_PROBABILITY`; to add another, add a case to
-`by_name` and to its list of names. XGBoost maximizes names with certain beginnings alone: another name gives the
-metric's own.
+is none or a wrong one. To add a metric of probabilities, add a row to `BY_PROBABILITY`; to add one whose name holds a
+number, add a row to `WITH_NUMBER`. XGBoost maximizes names with certain beginnings alone: a metric asked for by
+another name is recorded under its own.
 """
 
 from __future__ import annotations
@@ -59,6 +59,36 @@ BRIER = ("posterior_brier", "brier", "l2", "mse", "mean_squared_error")
 ROOT_BRIER = ("rmse", "l2_root", "root_mean_squared_error")
 AVERAGE_PRECISION = ("precision_average", "average_precision", "aucpr")
 
+
+@dataclass(frozen=True)
+class Numbered:
+    """A metric of two classes whose name holds a number.
+
+    Parameters
+    ----------
+    name : str
+        A pattern with one group, which is the number.
+    example : str
+        Such a name, for messages.
+    metric : callable
+        (number, name, loss) -> Metric.
+    """
+
+    name: str
+    example: str
+    metric: Callable[[float, str, Loss], Metric]
+
+
+WITH_NUMBER = (
+    Numbered(r"error@([\d.]+)", "error@0.3", lambda n, name, loss: _of_probabilities(
+        name, partial(scores.error_rate, threshold=n), False, loss)),
+    Numbered(r"precision_at_(\d+)", "precision_at_100", lambda n, name, loss: PrecisionAtK(int(n))),
+    Numbered(r"precision_([\d.]+)_recall", "precision_0.9_recall", lambda n, name, loss: RecallAtPrecision(n)),
+    Numbered(r"(?:auc_)?recall_at_fpr_([\d.]+)", "recall_at_fpr_0.001",
+             lambda n, name, loss: RecallAtFalsePositiveRate(n)),
+    Numbered(r"auc_partial_([\d.]+)", "auc_partial_0.1", lambda n, name, loss: PartialAUC(n)),
+)  # fmt: skip
+
 RANKED_BY = {
     "xgboost": re.compile(r"(auc|aucpr|map|pre|ndcg)(@[\d.]+)?-?"),
     "lightgbm": re.compile(r"auc|average_precision"),
@@ -109,23 +139,15 @@ def by_name(name: str, loss: Loss, n_classes: int) -> Metric:
             return _of_probabilities(name, entry.score, entry.greater_is_better, loss)
     if name == "precision_average_macro" and several:
         return MacroAveragePrecision(loss)
-    if not several:
-        if found := re.fullmatch(r"error@([\d.]+)", name):
-            return _of_probabilities(name, partial(scores.error_rate, threshold=float(found[1])), False, loss)
-        if found := re.fullmatch(r"precision_at_(\d+)", name):
-            return PrecisionAtK(int(found[1]))
-        if found := re.fullmatch(r"precision_([\d.]+)_recall", name):
-            return RecallAtPrecision(float(found[1]))
-        if found := re.fullmatch(r"(auc_)?recall_at_fpr_([\d.]+)", name):
-            return RecallAtFalsePositiveRate(float(found[2]))
-        if found := re.fullmatch(r"auc_partial_([\d.]+)", name):
-            return PartialAUC(float(found[1]))
+    for numbered in () if several else WITH_NUMBER:
+        if found := re.fullmatch(numbered.name, name):
+            return numbered.metric(float(found[1]), name, loss)
     accepted = [*LOG_LOSS, *BRIER, *ROOT_BRIER, "focal", *AVERAGE_PRECISION]
     accepted += [name for entry in BY_PROBABILITY if entry.serves[several] for name in entry.names]
-    accepted += ["precision_average_macro"] if several else [
-        "error@0.3", "precision_at_100", "precision_0.9_recall", "recall_at_fpr_0.001", "auc_partial_0.1",
-        "and the engine's other ranking metrics",
-    ]  # fmt: skip
+    if several:
+        accepted.append("precision_average_macro")
+    else:
+        accepted += [*(numbered.example for numbered in WITH_NUMBER), "and the engine's other ranking metrics"]
     raise ValueError(
         f"eval_metric must be a callable or a name that is known for {n_classes} classes, got {name!r}; "
         f"known are {', '.join(accepted)}"
