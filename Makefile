@@ -23,7 +23,7 @@ types:  ## annotations
 	$(PYTHON) -m mypy
 
 docs:  ## the site, into site/
-	$(PYTHON) -m mkdocs build --strict -f docs/mkdocs.yml
+	PYTHONPATH=docs $(PYTHON) -m mkdocs build --strict -f docs/mkdocs.yml
 
 hooks:  ## checks before each commit
 	$(PYTHON) -m pre_commit install

@@ -23,6 +23,22 @@ def of_share(share: float, n: float, confidence: float = CONFIDENCE) -> tuple[fl
     return max(0.0, float(low)), min(1.0, float(high))
 
 
+def half_of_groups(
+    values: NDArray[np.float64],
+    sample_weight: NDArray[np.float64],
+    groups: NDArray[np.intp],
+    confidence: float = CONFIDENCE,
+) -> float:
+    """Half of the interval of a weighted mean over rows that belong together in groups (Cochran 1977, ch. 9)."""
+    from scipy.special import stdtrit
+
+    rest = sample_weight * (values - np.average(values, weights=sample_weight))
+    totals = np.bincount(groups, rest)
+    n = totals.size
+    error = np.sqrt(n / (n - 1) * np.sum(totals**2)) / sample_weight.sum()
+    return float(error * stdtrit(n - 1, (1 + confidence) / 2))
+
+
 def of_count(count: float, n: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Garwood's interval of a count that n rows make up (Garwood 1936)."""
     from scipy.special import chdtri

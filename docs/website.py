@@ -1,75 +1,34 @@
-"""What MkDocs asks for in building the pages: formulas as MathML, docstrings as Markdown, macros."""
+"""What MkDocs asks for in building the pages: those of the examples, docstrings as Markdown, macros."""
 
-import html
 import re
-import sys
-from collections.abc import Callable
 from enum import StrEnum
 from inspect import signature
-from io import StringIO
-from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+import drawing
+import gallery
 import griffe
+import pictures
+import results
 import typer
-from latex2mathml.converter import convert
-from matplotlib import pyplot
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
 
 import boostfocal
 from boostfocal import cli, plots
 
-sys.path.insert(0, str(Path(__file__).parent))
-import pictures
-import results
-
-FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.S)
-WIDE = 8  # inches, from which a picture takes the whole width of the text
-FUNCTION = r"<(?:mi|mo|mtext)>(?:log|log1p|exp|logit|softmax|max|min)</(?:mi|mo|mtext)>"
-
-
 # --- MkDocs' hooks ---------------------------------------------------------------------------------
 
 
-def on_page_content(content: str, page: Any, **_: Any) -> str:
-    """Formulas as MathML, which browsers render without a script; no dash where a parameter is not described."""
-
-    def formula(match: re.Match[str]) -> str:
-        block, latex = match[1] == "div", html.unescape(match[2])
-        try:
-            markup = mathml(latex, block)
-        except Exception as error:
-            raise PluginError(
-                f"{page.file.src_uri}: the formula {latex.strip()!r} cannot be converted: {error}"
-            ) from error
-        return f'<div class="formula" tabindex="0">{markup}</div>' if block else markup
-
-    content = re.sub(
-        r"–\s*(?=(?:<div class=\"doc-md-description\">\s*</div>\s*)?</li>)", "", content
-    )  # nothing follows
-    return FORMULA.sub(formula, content)
+def on_files(files: Files, config: Any, **_: Any) -> Files:
+    """A page for each example."""
+    for example in gallery.examples():
+        files.append(File.generated(config, f"examples/{example.name}.md", content=example.page))
+    return files
 
 
-def mathml(latex: str, block: bool) -> str:
-    """LaTeX as MathML.
-
-    Raises
-    ------
-    ValueError
-        For a command that latex2mathml does not know, which it would pass on as text.
-    """
-    latex = re.sub(r"(begin|end)\{aligned\}", r"\1{align*}", latex.strip())
-    latex = re.sub(r"\\operatorname\{(\w+)\}", r"\\text{\1}", latex)  # upright, also with a digit in the name
-    markup = convert(latex, display="block" if block else "inline")
-    markup = markup.replace(r"\_", "_")  # an underscore in text
-    if unknown := re.search(r">(\\\w+|&)<", markup):
-        raise ValueError(f"latex2mathml does not know {unknown[1]!r} there")
-    # the space that TeX puts around a function's name
-    space = '<mspace width="0.167em"/>'
-    markup = re.sub(rf"({FUNCTION})(?=<m(?!o|row><mo))", rf"\1{space}", markup)
-    return re.sub(rf"(</(?:mi|mn|msup|msub|mfrac)>)(?={FUNCTION})", rf"\1{space}", markup)
+def on_page_content(content: str, **_: Any) -> str:
+    """No dash where nothing describes a parameter."""
+    return re.sub(r"–\s*(?=(?:<div class=\"doc-md-description\">\s*</div>\s*)?</li>)", "", content)
 
 
 # --- mkdocstrings ----------------------------------------------------------------------------------
@@ -101,7 +60,8 @@ def define_env(env: Any) -> None:
     def picture(name: str) -> str:
         """A picture of `boostfocal.plots`, with its defaults, or one of the benchmarks' results."""
         draw = getattr(plots, name, None) or getattr(pictures, name)
-        return svg(draw, draw.__doc__.partition("\n")[0])
+        with drawing.ink():
+            return drawing.svg(draw().figure, draw.__doc__.partition("\n")[0])
 
     @env.macro
     def compare_options() -> str:
@@ -119,21 +79,12 @@ def define_env(env: Any) -> None:
                 rows.append(f"| {names} | {text} |")
         return "\n".join(rows)
 
+    @env.macro
+    def examples() -> str:
+        """Each example with its summary and its first picture."""
+        return gallery.overview()
+
     results.define_env(env)
-
-
-def svg(draw: Callable[[], Axes | Figure], label: str) -> str:
-    """What `draw` draws, as a part of the page: its text and axes have the colour of the page's text."""
-    ink, settings = "#010203", {"svg.fonttype": "none", "svg.hashsalt": label}
-    named = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    with pyplot.rc_context(settings | dict.fromkeys(named, ink)):
-        figure, buffer = draw().figure, StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-        pyplot.close(figure)
-    text = buffer.getvalue().partition("<svg")[2].replace(ink, "currentColor")
-    text = re.sub(r"<metadata>.*?</metadata>|\n\s*", " ", text, flags=re.S)
-    kind = "picture wide" if figure.get_figwidth() > WIDE else "picture"
-    return f'<figure class="{kind}"><svg role="img" aria-label="{html.escape(label)}"{text.strip()}</figure>'
 
 
 def _choices(kind: Any) -> list[str]:

@@ -45,7 +45,7 @@ def n_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 SLOW = (
     "test_without_compiler", "test_docs", "test_compare_output", "test_cuda", "test_softmax", "test_backends",
     "test_model_files", "test_kernel_cache", "test_shutdown", "test_dask", "test_compare", "test_classes_in_engines",
-    "test_softmax_posterior", "test_multilabel", "test_life_cycle_random",
+    "test_softmax_posterior", "test_multilabel", "test_life_cycle_random", "test_examples",
 )  # fmt: skip
 """Files that take long: they train much, start processes, or compile what no other test needs. The longest first."""
 

@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from scipy.stats import binomtest, t
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import log_loss
-from sklearn.model_selection import GroupKFold, StratifiedKFold
+from sklearn.model_selection import StratifiedKFold
 
 import boostfocal
 from boostfocal import FocalLGBMClassifier, FocalXGBClassifier
@@ -25,7 +25,7 @@ def fitted(kind: Any, X: Any, y: Any, **parameters: Any) -> Any:
     return kind(**shared | parameters).fit(X, y)
 
 
-def rows(n: int, seed: int, level: float = 0.0, other: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+def rows(n: int, seed: int, level: Any = 0.0, other: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Frauds of a rate that `level` moves; `other` brings in features that did not matter before."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n, 5)).astype(np.float32)
@@ -116,14 +116,14 @@ def test_the_model_does_not_change_and_a_loaded_one_is_checked_alike(kind: Any, 
 def test_weights_count_as_rows_do(kind: Any) -> None:
     model = fitted(kind, *rows(5000, 0))
     X, y = rows(1000, 1)
-    fold = np.arange(y.size) % 10
-    splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(10)]
-    twice = np.repeat(np.arange(y.size), 2)
-    doubled = [tuple(np.flatnonzero(np.isin(twice, part)) for part in split) for split in splits]
-    weighted = model.check(X, y, np.full(y.size, 2.0), cv=splits)
-    repeated = model.check(X[twice], y[twice], cv=doubled)
+    customer, twice = np.arange(y.size) % 50, np.repeat(np.arange(y.size), 2)
+    weighted = model.check(X, y, np.full(y.size, 2.0), groups=customer)
+    repeated = model.check(X[twice], y[twice], groups=customer[twice])
     for one, two in zip(weighted.remedies[:3], repeated.remedies[:3], strict=True):
         assert_allclose(one.log_loss, two.log_loss, rtol=1e-6)
+    for rate, other in zip(weighted.rates, repeated.rates, strict=True):
+        assert_allclose([rate.expected, rate.observed, rate.low, rate.high],
+                        [other.expected, other.observed, other.low, other.high])  # fmt: skip
     light = np.where(y == "fraud", 0.5, 1.0)
     assert_allclose(model.check(X, y, light).rates[0].observed, np.average(y == "fraud", weights=light))
     without = y == "good"
@@ -152,13 +152,32 @@ def test_classes_tables_and_categories(kind: Any) -> None:
 
 
 @KINDS
-def test_sparse_rows_and_splitters(kind: Any) -> None:
+def test_sparse_rows(kind: Any) -> None:
     X, y = rows(3000, 0)
     sparse = csr_matrix(np.where(X > 0, X, 0))
     model = fitted(kind, sparse, y)
-    customer = np.arange(y.size) % 200
-    found = model.check(sparse, y, cv=list(GroupKFold(5).split(X, y, customer)))
+    found = model.check(sparse, y, cv=5)
     assert all(remedy.log_loss is not None for remedy in found.remedies)
+
+
+def test_rows_that_belong_together_are_kept_together_and_widen_the_interval() -> None:
+    """Days that differ by chance are no change: rows alone would say so."""
+    model = fitted(FocalXGBClassifier, *rows(20_000, 0))
+    rng = np.random.default_rng(3)
+    day = np.repeat(np.arange(30), 200)
+    X, y = rows(day.size, 3, level=rng.normal(scale=0.8, size=30)[day])
+    alone, together = model.check(X, y), model.check(X, y, groups=[f"day {one}" for one in day])
+    assert alone.advice == "recalibrate"
+    assert together.advice == "keep"
+    width = [found.rates[0].high - found.rates[0].low for found in (alone, together)]
+    assert width[1] > 2 * width[0]
+    # every row of a day has one label here, so folds that share a day would learn it by heart
+    label = np.where(rng.random(30)[day] < 0.3, "fraud", "good")
+    where = np.column_stack([day, rng.random((day.size, 4))]).astype(np.float32)
+    learned, kept_apart = (
+        fitted(FocalXGBClassifier, where, label).check(where, label, groups=g, cv=4) for g in (None, day)
+    )
+    assert kept_apart.remedies[3].log_loss > learned.remedies[3].log_loss
 
 
 @pytest.mark.filterwarnings("ignore:.*dart. is deprecated")
@@ -186,9 +205,13 @@ def test_what_cannot_be_checked_is_refused(kind: Any) -> None:
         ValueError, match=r"y must have 10 rows of each class, one for each fold of cv, got 4 of 'fraud'"
     ):
         model.check(X[few], y[few])
-    for cv in (1, 0, -3):
-        with pytest.raises(ValueError, match="cv must be"):
-            model.check(X, y, cv=cv)
+    with pytest.raises(ValueError, match=r"y must have 10 groups of each class, .*, got 5 of 'fraud'"):
+        model.check(X, y, groups=np.arange(y.size) % 5)
+    with pytest.raises(ValueError, match="groups must not be missing"):
+        model.check(X, y, groups=np.where(X[:, 0] > 0, np.nan, 1.0))
+    for cv in (1, 0, -3, 2.5):
+        with pytest.raises((ValueError, TypeError), match="cv must be"):
+            model.check(X, y, cv=cv)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="sample_weight must be"):
         model.check(X, y, -np.ones(y.size))
     with pytest.raises(ValueError, match="sample_weight must"):

@@ -6,7 +6,7 @@ import re
 import runpy
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +194,37 @@ def test_recorded_results_are_of_full_size(file: Path) -> None:
     figures = json.loads(file.read_text(encoding="utf-8"))
     assert not figures["quick"]
     assert not any("left out" in note or "skipped" in note for note in figures["notes"])
+
+
+@pytest.fixture
+def rendered(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Markdown as HTML, with the formulas of the pages."""
+    pytest.importorskip("latex2mathml")
+    markdown = pytest.importorskip("markdown")
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    return lambda text: markdown.markdown(text, extensions=["formulas", "tables"])
+
+
+def test_formulas_become_mathml_where_they_stand(rendered: Callable[[str], str]) -> None:
+    text = r"It is \(a < b\), or"
+    for block in ("\n\n\\[\n\\eta\n> 0\n\\]\n", "\n\n$$\n\\eta\n> 0\n$$\n"):
+        html = rendered(text + block + "\n| \\(c\\) |\n| --- |\n| $5 and $6 |")
+        assert re.search(
+            r'<p>It is <math [^>]*display="inline"><mrow><mi>a</mi><mo>&#x0003C;</mo>.*</math>, or</p>', html
+        )
+        assert re.search(r'^<div class="formula" tabindex="0"><math [^>]*display="block">.*</math></div>$', html, re.M)
+        assert re.search(r"<th><math .*<td>\$5 and \$6</td>", html, re.S)
+        assert html.count("<math") == 3
+
+
+@pytest.mark.parametrize("code", [r"`\(a\)`", "    \\[a\\]", r"\\(a)"])
+def test_what_looks_like_a_formula_in_code_stays(rendered: Callable[[str], str], code: str) -> None:
+    html = rendered(code)
+    assert "<math" not in html
+    assert code.strip("` ").replace("\\\\", "\\") in html
+
+
+@pytest.mark.parametrize("formula", [r"\(\fraction{a}\)", r"\[\sqrt\]", r"\(\frac\)"])
+def test_a_formula_that_cannot_be_converted_is_named(rendered: Callable[[str], str], formula: str) -> None:
+    with pytest.raises(ValueError, match="the formula " + re.escape(repr(formula[2:-2]))):
+        rendered(formula)

@@ -34,6 +34,28 @@ def test_a_mean_over_splits_has_the_corrected_t_interval(values: list[float], sh
     assert half == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=30), st.integers(1, 4), st.floats(0.5, 3))
+def test_groups_of_one_row_have_the_t_interval_and_copies_in_a_group_say_no_more(
+    values: list[float], copies: int, weight: float
+) -> None:
+    array = np.array(values)
+    expected = t.ppf(0.975, array.size - 1) * np.std(array, ddof=1) / np.sqrt(array.size)
+    groups = np.repeat(np.arange(array.size), copies)
+    found = intervals.half_of_groups(np.repeat(array, copies), np.full(groups.size, weight), groups)
+    assert found == pytest.approx(expected, rel=1e-7, abs=1e-9)
+
+
+def test_groups_cover_their_mean() -> None:
+    """Of unequal groups whose rows are alike, 95 of 100 intervals hold the mean."""
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        groups = np.repeat(np.arange(40), rng.integers(5, 50, 40))
+        values = (rng.random(groups.size) < rng.beta(2, 8, 40)[groups]).astype(float)
+        held += abs(values.mean() - 0.2) <= intervals.half_of_groups(values, np.ones(groups.size), groups)
+    assert 0.91 <= held / 400 <= 0.98
+
+
 def test_one_split_has_no_interval() -> None:
     assert intervals.of_mean(np.array([0.25]), 0.1) == (0.25, None)
 

@@ -238,7 +238,15 @@ class FocalClassifier(Saved):
 
     # --- staying right ---------------------------------------------------------------------------
 
-    def check(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, cv: Any = 10) -> Check:
+    def check(
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+        cv: int = 10,
+    ) -> Check:
         """Whether the model still fits new labelled rows, and what would mend it; the model does not change.
 
         It compares the mean probability of each class with its share of the labels (calibration in the large). And it
@@ -254,9 +262,11 @@ class FocalClassifier(Saved):
         y : array_like of shape (n,)
             Their labels.
         sample_weight : array_like of shape (n,), optional
-        cv : int, splitter or iterable, default 10
-            The folds on which remedies are tried, as scikit-learn's ``cross_validate`` takes them; a number means
-            stratified folds. Give a splitter where rows belong together, as those of one customer do.
+        groups : array_like of shape (n,), optional
+            Which rows belong together, as those of one customer, or of one day: numbers or text. They stay on one side
+            of a fold, and the intervals allow for their likeness.
+        cv : int, default 10
+            The stratified folds on which remedies are tried.
 
         Returns
         -------
@@ -266,17 +276,18 @@ class FocalClassifier(Saved):
         Raises
         ------
         ValueError
-            For labels of no class, and classes with fewer rows than folds.
+            For labels of no class, and classes with fewer rows, or groups, than folds.
 
         Notes
         -----
-        The intervals are Wilson's for a share (Wilson 1927), and that of Nadeau and Bengio (2003) for differences over
-        folds. Without labels only the drift of features can be seen: the page on pipelines shows how.
+        The interval of a share is Wilson's (Wilson 1927), with groups that of a mean over clusters (Cochran 1977). The
+        interval of differences over folds is that of Nadeau and Bengio (2003). Without labels only the drift of
+        features can be seen: the page on pipelines shows how.
         """
         from .checking import check  # imports what scoring does without
 
         self._check_fitted()
-        return check(self, X, y, sample_weight, cv)
+        return check(self, X, y, sample_weight, groups, cv)
 
     @all_or_nothing
     def recalibrate(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.model_selection import StratifiedKFold, check_cv
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils import _safe_indexing
 
 from .. import intervals, validation
@@ -103,7 +103,7 @@ class Check:
         return "\n".join([*lines, "", f"advice: {self.advice} ({self.rows} rows)"])
 
 
-def check(model: Any, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, cv: Any) -> Check:
+def check(model: Any, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, groups: Any, cv: int) -> Check:
     """What `check` of a fitted classifier returns."""
     codes = encode("y", y, model.classes_)
     check_rows("X", X, codes.size)
@@ -112,8 +112,9 @@ def check(model: Any, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, cv:
         validation.check_values(sample_weight=weights)
         validation.positive(weights.sum(), "sample_weight")
         weights = weights.astype(np.float64)
+    entities = None if groups is None else validation.codes("groups", groups, codes.size)
+    splits = _splits(validation.count("cv", cv, 2), codes, entities, model.classes_.tolist())
     rows = _Rows(model, X, codes, weights)
-    splits = _splits(cv, codes, model.classes_)
     share = float(np.mean([judged.size / learned.size for learned, judged in splits]))
     remedies: list[Remedy] = []
     losses: dict[Advice, Float64s] = {}
@@ -125,7 +126,7 @@ def check(model: Any, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, cv:
             continue
         losses[name] = found
         remedies.append(Remedy(name, float(found.mean()), *intervals.of_mean(found - losses["keep"], share)))
-    rates = tuple(rows.rates())
+    rates = tuple(rows.rates(entities))
     best = min(losses.values(), key=lambda found: float(found.mean()))
     advice = next(name for name, found in losses.items() if not _worse(found - best, share))
     if advice == "keep" and not all(rate.in_the_large for rate in rates):
@@ -139,20 +140,20 @@ def _worse(differences: Float64s, share: float) -> bool:
     return half is not None and mean > half
 
 
-def _splits(cv: Any, codes: NDArray[np.intp], classes: NDArray[Any]) -> list[tuple[Rows, Rows]]:
-    """Of the rows, stratified by class if `cv` is a number."""
-    counts = np.bincount(codes, minlength=classes.size).tolist()
-    folds = validation.count("cv", cv) if isinstance(cv, (int, np.integer)) else 2
-    if folds < 2:
-        raise ValueError(f"cv must be 2 folds or more, or a splitter of scikit-learn, got {cv!r}")
-    if min(counts) < folds:
-        label = classes.tolist()[counts.index(min(counts))]
+def _splits(
+    cv: int, codes: NDArray[np.intp], groups: NDArray[np.intp] | None, classes: list[Any]
+) -> list[tuple[Rows, Rows]]:
+    """Stratified folds, in which groups stay together."""
+    of = "rows" if groups is None else "groups"
+    pairs = np.unique(np.column_stack([codes, np.arange(codes.size) if groups is None else groups]), axis=0)
+    counts = np.bincount(pairs[:, 0], minlength=len(classes)).tolist()
+    if min(counts) < cv:
+        label = classes[counts.index(min(counts))]
         raise ValueError(
-            f"y must have {folds} rows of each class, one for each fold of cv, got {min(counts)} of {label!r}"
+            f"y must have {cv} {of} of each class, one for each fold of cv, got {min(counts)} of {label!r}"
         )
-    if isinstance(cv, (int, np.integer)):
-        cv = StratifiedKFold(folds, shuffle=True, random_state=0)
-    return list(check_cv(cv, codes, classifier=True).split(np.zeros((codes.size, 1)), codes))
+    folds = StratifiedKFold if groups is None else StratifiedGroupKFold
+    return list(folds(cv, shuffle=True, random_state=0).split(np.zeros((codes.size, 1)), codes, groups))
 
 
 class _Rows:
@@ -167,15 +168,19 @@ class _Rows:
         weights = None if self._weights is None else self._weights[judged]
         return log_loss(self._codes[judged], proba, weights)
 
-    def rates(self) -> Iterator[Rate]:
+    def rates(self, groups: NDArray[np.intp] | None) -> Iterator[Rate]:
         weights = np.ones(self._codes.size) if self._weights is None else self._weights
-        n = intervals.effective_rows(weights[weights > 0])
         n_shares = 1 if self._model.classes_.size == 2 else self._model.classes_.size
         confidence = 1 - (1 - intervals.CONFIDENCE) / n_shares  # Bonferroni's
         for k, label in enumerate(self._model.classes_.tolist()):
-            observed = float(np.average(self._codes == k, weights=weights))
-            expected = float(np.average(self._proba[:, k], weights=weights))
-            yield Rate(label, expected, observed, *intervals.of_share(observed, n, confidence))
+            is_k, proba = (self._codes == k).astype(np.float64), self._proba[:, k]
+            observed, expected = (float(np.average(values, weights=weights)) for values in (is_k, proba))
+            if groups is None:
+                n = intervals.effective_rows(weights)
+                yield Rate(label, expected, observed, *intervals.of_share(observed, n, confidence))
+            else:
+                half = intervals.half_of_groups(is_k - proba, weights, groups, confidence)
+                yield Rate(label, expected, observed, observed - half, observed + half)
 
     def attempts(self) -> dict[Advice, Attempt]:
         """By how much they change, the least first."""
