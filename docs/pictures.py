@@ -186,9 +186,9 @@ def costs_savings() -> Figure:
     """Share of the best constant decision's cost that is saved, mean over tables, by training and decision"""
     found = rows("costs", "Savings over tables")
     names = list(dict.fromkeys(row["trained by"] for row in found))
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 2.8), sharey=True, layout="constrained")
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.2), sharey=True, layout="constrained")
     for ax, engine in zip(axes, LABELS, strict=True):
-        for decision, colour in (("at least cost", OURS), ("at 0.5", OTHERS)):
+        for decision, colour, above in (("at least cost", OURS, 5), ("at 0.5", OTHERS, -11)):
             means = {
                 row["trained by"]: row["mean savings"]
                 for row in found
@@ -197,7 +197,7 @@ def costs_savings() -> Figure:
             places = [-names.index(name) for name in means]
             ax.plot(list(means.values()), places, "o", color=colour, label=f"decided {decision}" * (ax is axes[0]))
             for mean, place in zip(means.values(), places, strict=True):
-                ax.annotate(f"{mean:.2f}", (mean, place), (0, 5), textcoords="offset points", ha="center", fontsize=7)
+                ax.annotate(f"{mean:.2f}", (mean, place), (0, above), textcoords="offset points", ha="center", fontsize=7)
         ax.axvline(0, color=OTHERS, linewidth=0.8)
         ax.set_title(LABELS[engine], loc="left", fontsize=10)
         ax.set_xlabel("savings, mean over tables", fontsize=9)

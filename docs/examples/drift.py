@@ -85,5 +85,5 @@ ax.errorbar(list(checks), [r.observed for r in rates], half, fmt="o", label="can
 ax.plot(list(checks), [r.expected for r in rates], "s--", label="mean probability")
 ax.set(xlabel="month", ylabel="share of flights")
 ax.set_title("Cancelled flights, and what the model expected", loc="left", fontsize=10)
-ax.legend(frameon=False)
+ax.legend(frameon=False, loc="upper center")
 plt.show()
