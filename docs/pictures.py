@@ -197,7 +197,9 @@ def costs_savings() -> Figure:
             places = [-names.index(name) for name in means]
             ax.plot(list(means.values()), places, "o", color=colour, label=f"decided {decision}" * (ax is axes[0]))
             for mean, place in zip(means.values(), places, strict=True):
-                ax.annotate(f"{mean:.2f}", (mean, place), (0, above), textcoords="offset points", ha="center", fontsize=7)
+                ax.annotate(
+                    f"{mean:.2f}", (mean, place), (0, above), textcoords="offset points", ha="center", fontsize=7
+                )
         ax.axvline(0, color=OTHERS, linewidth=0.8)
         ax.set_title(LABELS[engine], loc="left", fontsize=10)
         ax.set_xlabel("savings, mean over tables", fontsize=9)

@@ -80,6 +80,11 @@ def define_env(env: Any) -> None:
         return "\n".join(rows)
 
     @env.macro
+    def contributing() -> str:
+        """The repository's CONTRIBUTING.md, whose links to pages are links here."""
+        return (results.ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").replace("](docs/pages/", "](")
+
+    @env.macro
     def examples() -> str:
         """Each example with its summary and its first picture."""
         return gallery.overview()

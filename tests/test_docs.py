@@ -171,18 +171,6 @@ def check(probability: np.ndarray, y: np.ndarray) -> None:
     assert average_precision_score(y, probability) > min(3 * rate, (1 + rate) / 2)
 
 
-def test_the_example_goes_from_transactions_to_alerts() -> None:
-    for package in ("lightgbm", "onnxruntime"):
-        pytest.importorskip(package)
-    figures = runpy.run_path(str(ROOT / "docs" / "transactions.py"))["main"](60_000)
-    assert figures["log loss"] < figures["log loss of the share alone"]
-    assert figures["average precision"] > 5 * figures["share of fraud"]
-    assert figures["cost, with alerts where they pay, of that without"] < 1.0
-    assert figures["mean probability"] == pytest.approx(figures["share of fraud"], rel=0.5)
-    assert figures["largest difference of the reloaded model"] < 1e-9
-    assert figures["largest difference of the ONNX model"] < 2e-5
-
-
 def test_the_readmes_figures_are_those_of_the_results_files() -> None:
     readme = runpy.run_path(str(ROOT / "docs" / "readme.py"))
     text = (ROOT / "README.md").read_text(encoding="utf-8")

