@@ -16,6 +16,7 @@ from joblib import Parallel, delayed
 from boostfocal import FocalLGBMClassifier, FocalXGBClassifier
 from boostfocal.intervals import of_mean
 from boostfocal.metrics.scores import expected_calibration_error, log_loss
+from boostfocal.recalibration import recalibrated
 
 ENGINES: dict[str, tuple[Any, dict[str, Any]]] = {
     "xgboost": (FocalXGBClassifier, {"enable_categorical": True}),
@@ -50,7 +51,7 @@ def judged(load: Loader, engine: str, seed: int) -> Figures:
                 continue
             labels = table.y[some[: reached[0] + 1]]
             for method, how in METHODS.items():
-                better = posterior.recalibrated(labels, margins[: labels.size], **how)
+                better = recalibrated(posterior, labels, margins[: labels.size], **how)
                 scores = scored(table.y[test], better.predict_proba(margins[some.size :]))
                 found[name, positives, method] = (scores[0] / plain[0] - 1, scores[1] - plain[1])
     return found

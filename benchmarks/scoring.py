@@ -19,7 +19,8 @@ from onnxruntime import InferenceSession
 from scipy.special import expit, softmax
 
 from boostfocal import FocalLGBMClassifier, FocalLoss, FocalXGBClassifier, SoftmaxFocalLoss
-from boostfocal.posterior import Posterior, center_on_base_rate
+from boostfocal.posterior import Posterior
+from boostfocal.recalibration import center_on_base_rate
 
 CLASSES = 10
 DTYPES = {"xgboost": "float32", "lightgbm": "float64"}  # of what ONNX models of them take

@@ -20,6 +20,7 @@ from test_classifiers import XGBOOST_3_1_0, fit, labels, make
 import boostfocal
 from boostfocal import FocalLGBMClassifier, FocalLoss, FocalXGBClassifier, ModelFileError, SoftmaxFocalLoss
 from boostfocal.posterior import Posterior
+from boostfocal.recalibration import recalibrated
 
 xgb = pytest.importorskip("xgboost")
 lgb = pytest.importorskip("lightgbm")
@@ -522,14 +523,14 @@ def test_recalibration_finds_the_slope_and_bias_that_made_the_labels(n_classes: 
     margin = rng.normal(size=(40_000, 3)) if n_classes == 3 else 2 * rng.normal(size=40_000)
     truth = Posterior(loss, 0.7, (0.0, 0.8, -0.4)[:n_classes])
     y = (rng.random((40_000, 1)) > truth.predict_proba(margin).cumsum(axis=1)).sum(axis=1)
-    found = Posterior(loss).recalibrated(y, margin)
+    found = recalibrated(Posterior(loss), y, margin)
     assert found.slope == pytest.approx(0.7, abs=0.05)
     np.testing.assert_allclose(np.diff(found.bias), np.diff(truth.bias), atol=0.06)
     np.testing.assert_allclose(found.predict_proba(margin).mean(axis=0), np.bincount(y) / y.size, atol=1e-6)
-    shifted = Posterior(loss).recalibrated(y, margin, slope=False)
+    shifted = recalibrated(Posterior(loss), y, margin, slope=False)
     assert shifted.slope == 1.0
     np.testing.assert_allclose(shifted.predict_proba(margin).mean(axis=0), np.bincount(y) / y.size, atol=1e-6)
-    again = found.recalibrated(y, margin)
+    again = recalibrated(found, y, margin)
     assert again.slope == pytest.approx(found.slope, rel=1e-3)
 
 

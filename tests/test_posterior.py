@@ -10,7 +10,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from boostfocal import FocalLoss, SoftmaxFocalLoss
-from boostfocal.posterior import SKETCH, Posterior, center_on_base_rate
+from boostfocal.posterior import Posterior
+from boostfocal.recalibration import SKETCH, center_on_base_rate, recalibrated
 
 N = 5 * SKETCH + 7
 
@@ -99,14 +100,14 @@ def test_focal_recalibration_finds_the_probabilities_that_made_the_labels(gamma:
     loss = LOSSES[n_classes]
     truth = Posterior(loss, 0.8, (0.0, 0.5, -0.3)[:n_classes], link_gamma=gamma)
     margins, y = drawn(truth)
-    plain, found = (Posterior(loss).recalibrated(y, margins, method=method) for method in ("sigmoid", "focal"))
+    plain, found = (recalibrated(Posterior(loss), y, margins, method=method) for method in ("sigmoid", "focal"))
     assert found.loss == loss
     assert_allclose(found.predict_proba(margins), truth.predict_proba(margins), atol=0.02)
     assert mean_log_loss(found, margins, y) <= min(mean_log_loss(one, margins, y) for one in (plain, truth)) + 2e-5
     other_margins, other_y = drawn(truth, seed=1)
     assert mean_log_loss(found, other_margins, other_y) < mean_log_loss(plain, other_margins, other_y) + 1e-4
     assert_allclose(found.predict_proba(margins).mean(axis=0), np.bincount(y) / y.size, atol=1e-5)
-    again = found.recalibrated(y, margins)
+    again = recalibrated(found, y, margins)
     assert again.link_gamma == found.link_gamma
     assert_allclose(again.predict_proba(margins), found.predict_proba(margins), atol=1e-4)
 
@@ -119,7 +120,7 @@ def test_isotonic_recalibration_is_that_of_scikit_learn(n_classes: int, weighted
     base = Posterior(LOSSES[n_classes], 1.4, (0.0, 0.2, 0.1)[:n_classes])
     margins, y = drawn(Posterior(LOSSES[n_classes], 0.6), 3000)
     weights = np.random.default_rng(0).integers(0, 4, 3000) if weighted else None
-    found = base.recalibrated(y, margins, weights, method="isotonic")
+    found = recalibrated(base, y, margins, weights, method="isotonic")
     proba = base.predict_proba(margins)
     columns = []
     for k in range(n_classes):
@@ -131,12 +132,12 @@ def test_isotonic_recalibration_is_that_of_scikit_learn(n_classes: int, weighted
     expected /= expected.sum(axis=1, keepdims=True)
     assert_allclose(found.predict_proba(margins), expected, atol=1e-9)
     assert mean_log_loss(found, margins, y, weights) < mean_log_loss(base, margins, y, weights)
-    assert base.recalibrated(y, margins, weights, method="isotonic") == found.recalibrated(
-        y, margins, weights, method="isotonic"
+    assert recalibrated(base, y, margins, weights, method="isotonic") == recalibrated(
+        found, y, margins, weights, method="isotonic"
     )
-    plain = found.recalibrated(y, margins, weights)
+    plain = recalibrated(found, y, margins, weights)
     assert plain.knots == ()
-    assert plain == base.recalibrated(y, margins, weights)
+    assert plain == recalibrated(base, y, margins, weights)
 
 
 @pytest.mark.parametrize("method", ["sigmoid", "focal", "isotonic"])
@@ -144,9 +145,9 @@ def test_isotonic_recalibration_is_that_of_scikit_learn(n_classes: int, weighted
 def test_weights_count_as_repeated_rows_when_recalibrating(n_classes: int, method: Any) -> None:
     margins, y = drawn(Posterior(LOSSES[n_classes], 0.6), 1500)
     weights = np.random.default_rng(0).integers(1, 4, 1500)
-    one = Posterior(LOSSES[n_classes]).recalibrated(y, margins, weights, method=method)
+    one = recalibrated(Posterior(LOSSES[n_classes]), y, margins, weights, method=method)
     repeated = np.repeat(y, weights), np.repeat(margins, weights, axis=0)
-    two = Posterior(LOSSES[n_classes]).recalibrated(*repeated, method=method)
+    two = recalibrated(Posterior(LOSSES[n_classes]), *repeated, method=method)
     # the least probability of an isotonic map depends on how many rows there are
     assert_allclose(one.predict_proba(margins), two.predict_proba(margins), atol=2e-3 if method == "isotonic" else 1e-4)
 
@@ -155,7 +156,7 @@ def test_weights_count_as_repeated_rows_when_recalibrating(n_classes: int, metho
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_a_recalibrated_posterior_is_a_value_that_comes_back_from_json(n_classes: int, method: Any) -> None:
     margins, y = drawn(Posterior(LOSSES[n_classes], 0.6), 1500)
-    found = Posterior(LOSSES[n_classes]).recalibrated(y, margins, method=method)
+    found = recalibrated(Posterior(LOSSES[n_classes]), y, margins, method=method)
     back = Posterior.from_dict(json.loads(json.dumps(found.to_dict())))
     assert back == found
     assert hash(back) == hash(found)
@@ -185,9 +186,9 @@ def test_damaged_recalibration_is_refused(values: dict[str, Any], message: str) 
 def test_other_methods_and_a_slope_without_meaning_are_refused() -> None:
     margins, y = drawn(Posterior(LOSSES[2]), 100)
     with pytest.raises(ValueError, match="method must be one of sigmoid, focal, isotonic, got 'beta'"):
-        Posterior(LOSSES[2]).recalibrated(y, margins, method="beta")  # type: ignore[arg-type]
+        recalibrated(Posterior(LOSSES[2]), y, margins, method="beta")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="slope must be True with method='isotonic'"):
-        Posterior(LOSSES[2]).recalibrated(y, margins, slope=False, method="isotonic")
+        recalibrated(Posterior(LOSSES[2]), y, margins, slope=False, method="isotonic")
 
 
 @pytest.mark.parametrize("method", ["focal", "isotonic"])

@@ -16,7 +16,8 @@ from sklearn.utils.validation import column_or_1d
 
 from .. import devices, validation
 from ..base import Float64s
-from ..posterior import Loss, Method, Posterior, center_on_base_rate, weights_classes_equally
+from ..posterior import Loss, Posterior
+from ..recalibration import Method, center_on_base_rate, recalibrated, weights_classes_equally
 from .categories import categories_of, with_categories
 from .labels import as_labels, check_rows, encode
 from .parameters import PARAMETERS, as_json, from_json
@@ -332,7 +333,7 @@ class FocalClassifier(Saved):
         self._check_fitted()
         codes = encode("y", y, self.classes_)
         check_rows("X", X, codes.size)
-        posterior = self.posterior_.recalibrated(codes, self._margin(X), sample_weight, slope=slope, method=method)
+        posterior = recalibrated(self.posterior_, codes, self._margin(X), sample_weight, slope=slope, method=method)
         self.state_ = replace(self.state_, posterior=posterior)
         self._store_state()
         return self

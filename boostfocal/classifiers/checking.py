@@ -17,6 +17,7 @@ from .. import intervals, validation
 from ..base import Float64s
 from ..focal import FocalLoss
 from ..metrics.scores import log_loss
+from ..recalibration import recalibrated
 from ..softmax import SoftmaxFocalLoss
 from .labels import check_rows, encode
 
@@ -195,7 +196,7 @@ class _Rows:
 
     def _recalibrated(self, learned: Rows, judged: Rows) -> Float64s:
         weights = None if self._weights is None else self._weights[learned]
-        posterior = self._model.posterior_.recalibrated(self._codes[learned], self._margins[learned], weights)
+        posterior = recalibrated(self._model.posterior_, self._codes[learned], self._margins[learned], weights)
         return np.asarray(posterior.predict_proba(self._margins[judged]))
 
     def _refitted(self, learned: Rows, judged: Rows) -> Float64s:
