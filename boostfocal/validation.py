@@ -232,7 +232,7 @@ def check_both(positive: NDArray[np.bool_], weights: NDArray[Any] | None, purpos
     """Refuse rows of which no negative one has a weight above 0, where negatives are counted."""
     negative = ~positive if weights is None else ~positive & (weights > 0)
     if not negative.any():
-        raise ValueError(f"y must have a negative row that weighs something for {purpose}, got none")
+        raise ValueError(f"y must have a negative row of positive weight for {purpose}, got none")
 
 
 def by_class(
@@ -253,7 +253,7 @@ def by_class(
 
     if not any(positive(column).any() for column in range(shape[1])):
         raise ValueError(
-            f"y must have a positive row for {purpose}, got {labels.shape[0]} rows without one that weighs"
+            f"y must have a positive row for {purpose}, got {labels.shape[0]} rows without one of positive weight"
         )
     return positive
 

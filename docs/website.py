@@ -26,11 +26,6 @@ def on_files(files: Files, config: Any, **_: Any) -> Files:
     return files
 
 
-def on_page_content(content: str, **_: Any) -> str:
-    """No dash where nothing describes a parameter."""
-    return re.sub(r"–\s*(?=(?:<div class=\"doc-md-description\">\s*</div>\s*)?</li>)", "", content)
-
-
 # --- mkdocstrings ----------------------------------------------------------------------------------
 
 

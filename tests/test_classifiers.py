@@ -802,7 +802,7 @@ def test_what_is_of_two_classes_is_refused_for_more(kind: type, parameters: Any,
         ({"multi_strategy": "multi_output_tree"}, "multi_strategy must be"),
         (
             {"class_weight": "balanced"},
-            "class_weight is no parameter of XGBoost, give it as focal_alpha, got 'balanced'",
+            "class_weight is not a parameter of XGBoost, give it as focal_alpha, got 'balanced'",
         ),
     ],
 )

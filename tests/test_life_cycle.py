@@ -227,7 +227,7 @@ def test_lists_beside_the_validation_sets_have_their_length(kind: type, count: i
 
 @pytest.mark.parametrize(
     ("option", "meant"),
-    [({"focal_gama": 2}, "did you mean focal_gamma"), ({"focal_weight": 2}, "focal_weight is no parameter"),
+    [({"focal_gama": 2}, "did you mean focal_gamma"), ({"focal_weight": 2}, "focal_weight is not a parameter"),
      ({"sampling_rate": 0.1}, "did you mean sampling_rates")],
 )  # fmt: skip
 @BOTH

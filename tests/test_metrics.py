@@ -356,7 +356,7 @@ def test_metrics_are_values() -> None:
         (PrecisionAtK(1), [0, 0], [1, 2], "y must have a positive row for precision at k"),
         (RecallAtPrecision(0.5), [0, 0], [1, 2], "y must have a positive row for recall at a precision"),
         (PartialAUC(0.5), [0, 0], [1, 2], "y must have a positive row for a partial AUC"),
-        (PartialAUC(0.5), [1, 1], [1, 2], "y must have a negative row that weighs something for a partial AUC"),
+        (PartialAUC(0.5), [1, 1], [1, 2], "y must have a negative row of positive weight for a partial AUC"),
         (RecallAtFalsePositiveRate(0.5), [1, 1], [1, 2], "y must have a negative row"),
         (CardPrecision(1, [1, 2], [1, 1]), [0, 0], [1, 2], "y must have a positive row for card precision"),
         (CardPrecision(1, [1, 2], [1, 1]), [0, 1, 1], [1, 2, 3], "card and day must have .*3.*2"),

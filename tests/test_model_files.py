@@ -165,7 +165,7 @@ def test_a_loaded_model_can_be_used_further_as_the_first(kind: type, parameters:
         np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-6)
         np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
     if "sampling_rates" in parameters:
-        with pytest.raises(ValueError, match="sampling_rates must be that of the model to continue"):
+        with pytest.raises(ValueError, match="sampling_rates must be those of the model to continue"):
             make(kind).fit(X, y, **{name: file})
 
 
@@ -289,10 +289,10 @@ def test_foreign_files_are_refused(kind: type, tmp_path: Path) -> None:
     pickled = tmp_path / "model.pkl"
     pickled.write_bytes(pickle.dumps(os.system))
     for path in (pickled, Path(__file__)):
-        with pytest.raises(ModelFileError, match="is no model file"):
+        with pytest.raises(ModelFileError, match="is not a model file"):
             boostfocal.load(path)
     (tmp_path / "empty").touch()
-    with pytest.raises(ModelFileError, match="is no model file"):
+    with pytest.raises(ModelFileError, match="is not a model file"):
         boostfocal.load(tmp_path / "empty")
     with pytest.raises(FileNotFoundError):
         boostfocal.load(tmp_path / "nothing")

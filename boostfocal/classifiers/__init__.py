@@ -63,4 +63,4 @@ def load(path: str | os.PathLike[str]) -> Any:
         from .xgboost import FocalXGBClassifier
 
         return FocalXGBClassifier().load_model(path)
-    raise ModelFileError(f"{Path(path)} is no model file of XGBoost (JSON or UBJSON) or LightGBM (text)")
+    raise ModelFileError(f"{Path(path)} is not a model file of XGBoost (JSON or UBJSON) or LightGBM (text)")

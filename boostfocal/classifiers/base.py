@@ -146,7 +146,7 @@ class FocalClassifier(Saved):
             known = rates_by_class(before.parameters["sampling_rates"], classes)
             if (rates is None) != (known is None) or (rates is not None and not np.array_equal(rates, known)):
                 raise ValueError(
-                    f"sampling_rates must be that of the model to continue, {before.parameters['sampling_rates']!r}, "
+                    f"sampling_rates must be those of the model to continue, {before.parameters['sampling_rates']!r}, "
                     f"got {self.sampling_rates!r}"
                 )
             loss, scale = weighting.continued(before.loss, codes, sample_weight), before.weight_scale

@@ -119,7 +119,7 @@ def check_digest(content: bytes, path: Any) -> None:
             _check_whole(content)
             return
     except (ValueError, IndexError, KeyError, RecursionError) as error:
-        raise ModelFileError(f"{path} is damaged, or no model file: {error}") from error
+        raise ModelFileError(f"{path} is damaged, or not a model file: {error}") from error
     if place is None:
         read_note(None, path)
     elif found != _digest(content, place):
@@ -175,7 +175,7 @@ def _ubjson_attributes(content: bytes) -> Iterator[tuple[str, int]]:
             raise ValueError("it does not begin as XGBoost's UBJSON does")
         at += len(head)
     if content[at : at + 1] != b"{":
-        raise ValueError("its attributes are no object")
+        raise ValueError("its attributes are not an object")
     at += 1
     while content[at : at + 1] == b"L":
         start, at = _ubjson_text(content, at)

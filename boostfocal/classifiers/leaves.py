@@ -108,7 +108,7 @@ def by_round(runs: Runs, n_rounds: int) -> list[dict[str, float]]:
     result = [dict(parameters) for count, parameters in runs for _ in range(min(int(count), n_rounds))]
     if len(result) < n_rounds:
         raise ValueError(
-            "training_params must be given to from_booster for the leaves to be refitted: they are known of "
+            "training_params must be given to from_booster for the leaves to be refitted: they are known for "
             f"{len(result)} of {n_rounds} rounds"
         )
     return result[:n_rounds]

@@ -351,7 +351,7 @@ class FocalLGBMClassifier(base.FocalClassifier, lgb.LGBMClassifier):  # type: ig
         try:
             booster = lgb.Booster(model_str=files.without_line(text))
         except lgb.basic.LightGBMError as error:
-            raise files.ModelFileError(f"{path} is no model file of LightGBM, or damaged: {error}") from error
+            raise files.ModelFileError(f"{path} is not a model file of LightGBM, or damaged: {error}") from error
         with files.damaged(path):
             if not isinstance(state.extras["start_inside"], bool):
                 raise TypeError(f"start_inside must be true or false, got {state.extras['start_inside']!r}")

@@ -19,18 +19,19 @@ PARAMETERS = ("focal_gamma", "focal_alpha", "focal_hessian", "focal_max_step", "
 """Ours, among the parent's parameters."""
 
 PARAMETERS_TEXT = """focal_gamma : float or (float, float), default 0.5
-    Focusing parameter; of two classes also one for the first and one for the second. 0 is cross-entropy.
+    Focusing parameter, by which easy rows fade. Two classes may have one each, as a pair. 0 is cross-entropy.
 focal_alpha : float, "balanced", array_like or mapping of one number per class, or None, default 0.5
-    Weight of the classes: a number is that of the second of two, in (0, 1), the first having the rest.
-    0.5 weighs the classes alike, however many, and half of what None does, against the penalties.
-    "balanced" is the inverse of the classes' (weighted) frequencies. The engine's own class weights are taken for
-    such weights, and thus shift no probabilities.
+    Weight of the classes. A number in (0, 1) is the weight of the second of two classes; the first has the rest.
+    0.5 weighs any number of classes alike, with half the gradients of None, so that the penalties count double.
+    "balanced" is the inverse of the (weighted) class frequencies. The engine's own class weights are taken for
+    such weights, so they do not shift the probabilities.
 focal_hessian : {"expected", "exact"}, default "expected"
+    Which Hessian the engine gets; see `FocalLoss`.
 focal_max_step : float, default 10.0
-    See `FocalLoss`.
+    Bound on the step that a row asks for, in margins; see `FocalLoss`.
 sampling_rates : float, array_like or mapping of one number per class, or None, default None
-    By how much each class was sampled for training; a number is that of the first of two, 0.1 for a tenth of
-    its rows. `predict_proba` is then that of the population. Metrics in training are of the rows as they are."""
+    The share of each class's rows that training has. A number is that of the first of two classes: 0.1 for a tenth.
+    `predict_proba` then returns the population's probabilities. Metrics in training describe the rows as they are."""
 
 ATTRIBUTES_TEXT = """classes_ : ndarray of shape (K,)
     Labels, which may be of any kind; in the order of the columns of `predict_proba`.
@@ -65,7 +66,7 @@ def check_names(given: Iterable[str], known: Iterable[str]) -> None:
         near = get_close_matches(name, PARAMETERS, 1, 0.75)
         if near or name.startswith("focal_"):
             meant = f", did you mean {near[0]}?" if near else f": ours are {', '.join(PARAMETERS)}"
-            raise ValueError(f"{name} is no parameter{meant}")
+            raise ValueError(f"{name} is not a parameter{meant}")
 
 
 def as_json(given: Mapping[str, Any], names: Iterable[str], loss: Loss, classes: NDArray[Any]) -> dict[str, Any]:

@@ -194,7 +194,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
             )
         more = getattr(self, "kwargs", None) or {}
         if (weight := more.get("class_weight")) is not None:
-            raise ValueError(f"class_weight is no parameter of XGBoost, give it as focal_alpha, got {weight!r}")
+            raise ValueError(f"class_weight is not a parameter of XGBoost, give it as focal_alpha, got {weight!r}")
         check_names(more, ())
         if self.multi_strategy == "multi_output_tree":
             raise ValueError('multi_strategy must be "one_output_per_tree" for classes')
@@ -297,7 +297,7 @@ class FocalXGBClassifier(base.FocalClassifier, xgb.XGBClassifier):  # type: igno
             note = booster.attr(files.KEY)
         except (xgb.core.XGBoostError, UnicodeDecodeError, AssertionError) as error:
             reason = str(error).splitlines()[:1]
-            raise files.ModelFileError(f"{path!r} is no model file of XGBoost, or damaged: {reason}") from error
+            raise files.ModelFileError(f"{path!r} is not a model file of XGBoost, or damaged: {reason}") from error
         state = files.read_note(note, path)
         with files.damaged(path):
             missing = state.extras["missing"]
