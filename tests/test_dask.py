@@ -58,6 +58,7 @@ def rows(loss: Any, n: int = ROWS, seed: int = 0) -> tuple[pd.DataFrame, pd.Seri
 
 def spread(client: Any, sizes: list[int], *tables: Any) -> list[Any]:
     """Collections whose partitions, of these sizes, are on one worker each."""
+    client.wait_for_workers(2, timeout=120)  # one that was lost comes back
     workers = sorted(client.scheduler_info()["workers"])
     ends = np.cumsum(sizes)
     collections = []
