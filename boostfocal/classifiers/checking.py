@@ -19,6 +19,7 @@ from ..focal import FocalLoss
 from ..metrics.scores import log_loss
 from ..recalibration import recalibrated
 from ..softmax import SoftmaxFocalLoss
+from .categories import with_categories
 from .labels import check_rows, encode
 
 Advice = Literal["keep", "recalibrate", "refit_leaves", "retrain"]
@@ -161,7 +162,8 @@ class _Rows:
     """Labelled rows, and what may be tried with them."""
 
     def __init__(self, model: Any, X: Any, codes: NDArray[np.intp], weights: Float64s | None) -> None:
-        self._model, self._X, self._codes, self._weights = model, X, codes, weights
+        self._model, self._codes, self._weights = model, codes, weights
+        self._X = with_categories(X, model.state_.categories)
         self._margins = model._margin(X)
         self._proba = model.posterior_.predict_proba(self._margins)
 
@@ -207,6 +209,8 @@ class _Rows:
         """Small trees that start at the model's probabilities: they find what it does not know of the features."""
         model = self._model
         same = {name: value for name, value in model.get_params().items() if name in SAME}
+        if "enable_categorical" in same:  # which a loaded model does not know, and XGBoost below 3.3 asks for
+            same["enable_categorical"] = True
         small = type(model)(**same, verbosity=model.SILENT, **SMALL_TREES, focal_gamma=0.0, focal_alpha=None)
         X, y, weights = self._chosen(learned)
         with warnings.catch_warnings():
