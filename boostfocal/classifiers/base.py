@@ -19,7 +19,7 @@ from ..base import Float64s
 from ..posterior import Loss, Posterior
 from ..recalibration import Method, center_on_base_rate, recalibrated, weights_classes_equally
 from .categories import categories_of, with_categories
-from .labels import as_labels, check_rows, encode
+from .labels import as_labels, check_rows, encode, labelled
 from .parameters import PARAMETERS, as_json, from_json
 from .saving import Saved, all_or_nothing
 from .state import FittedState
@@ -370,12 +370,7 @@ class FocalClassifier(Saved):
         if state.start_by_row:
             raise ValueError("a model that was trained from a margin for each row cannot be refitted")
         decay = validation.number("decay", decay, validation.Interval(0, 1))
-        codes = encode("y", y, state.classes)
-        check_rows("X", X, codes.size)
-        weights = validation.sample_weight(sample_weight, codes)
-        if weights is not None:
-            validation.check_values(sample_weight=weights)
-            validation.positive(weights.sum(), "sample_weight")
+        codes, weights = labelled(X, y, sample_weight, state.classes)
         booster = self._refit(
             with_categories(X, state.categories), codes, _scaled(weights, state.weight_scale, codes.size), decay
         )

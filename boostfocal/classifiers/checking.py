@@ -20,7 +20,7 @@ from ..metrics.scores import log_loss
 from ..recalibration import recalibrated
 from ..softmax import SoftmaxFocalLoss
 from .categories import with_categories
-from .labels import check_rows, encode
+from .labels import labelled
 
 Advice = Literal["keep", "recalibrate", "refit_leaves", "retrain"]
 
@@ -107,13 +107,7 @@ class Check:
 
 def check(model: Any, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, groups: Any, cv: int) -> Check:
     """What `check` of a fitted classifier returns."""
-    codes = encode("y", y, model.classes_)
-    check_rows("X", X, codes.size)
-    weights = validation.sample_weight(sample_weight, codes)
-    if weights is not None:
-        validation.check_values(sample_weight=weights)
-        validation.positive(weights.sum(), "sample_weight")
-        weights = weights.astype(np.float64)
+    codes, weights = labelled(X, y, sample_weight, model.classes_)
     entities = None if groups is None else validation.codes("groups", groups, codes.size)
     splits = _splits(validation.count("cv", cv, 2), codes, entities, model.classes_.tolist())
     rows = _Rows(model, X, codes, weights)

@@ -71,6 +71,26 @@ def check_rows(name: str, rows: Any, n: int) -> None:
         raise ValueError(f"{name} must have a row for each label of y, {n}, got {found}")
 
 
+def labelled(
+    X: Any, y: Any, sample_weight: Any, classes: NDArray[Any]
+) -> tuple[NDArray[np.intp], NDArray[np.float64] | None]:
+    """Labels of labelled rows as numbers from 0, and their weights.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For labels of no class, rows of another number, and weights that are negative or sum to zero.
+    """
+    codes = encode("y", y, classes)
+    check_rows("X", X, codes.size)
+    weights = validation.sample_weight(sample_weight, codes)
+    if weights is None:
+        return codes, None
+    validation.check_values(sample_weight=weights)
+    validation.positive(weights.sum(), "sample_weight")
+    return codes, weights.astype(np.float64)
+
+
 def check_unmasked(name: str, rows: Any) -> None:
     """Refuse masked values, which the engines take for plain ones."""
     if np.ma.is_masked(rows):
