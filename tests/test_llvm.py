@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 pytest.importorskip("llvmlite")
 
-from boostfocal.kernels import cache, elementwise, llvm, simd, threads, ufuncs
+from boostfocal.kernels import arrays, cache, elementwise, llvm, simd, threads, ufuncs
 
 Body = Callable[..., None]
 
@@ -146,7 +146,7 @@ def test_lane_has_no_truth_while_code_is_written() -> None:
 
 
 def test_types_of_arguments_are_parsed() -> None:
-    assert cache.Type.parse("int64") == ("int64", None, False)
-    assert cache.Type.parse("float32[:]") == ("float32", (None,), False)
-    assert cache.Type.parse("float64[:, 5, 256]") == ("float64", (None, 5, 256), False)
-    assert cache.Type.parse("float32[:, :].T") == ("float32", (None, None), True)
+    assert arrays.Type.parse("int64") == ("int64", None, False)
+    assert arrays.Type.parse("float32[:]") == ("float32", (None,), False)
+    assert arrays.Type.parse("float64[:, 5, 256]") == ("float64", (None, 5, 256), False)
+    assert arrays.Type.parse("float32[:, :].T") == ("float32", (None, None), True)

@@ -1,11 +1,29 @@
-"""Arrays as the compiled kernels take them."""
+"""Arguments as the compiled kernels take them."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+
+
+class Type(NamedTuple):
+    """The type of a kernel's argument."""
+
+    name: str
+    extents: tuple[int | None, ...] | None  # None for a scalar; in an array, for an extent that is not a constant
+    by_column: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Type:
+        """Parse "int64", "float32[:, 5]", or "float64[:, :].T" for an array whose first axis is contiguous."""
+        name, bracket, rest = text.partition("[")
+        axes, _, by_column = rest.partition("]")
+        extents = tuple(None if one.strip() == ":" else int(one) for one in axes.split(",")) if bracket else None
+        return cls(name, extents, by_column == ".T")
 
 
 def is_plain(rows: Array, dtype: type[np.floating[Any]]) -> bool:

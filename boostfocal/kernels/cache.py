@@ -17,30 +17,16 @@ from importlib import import_module
 from pathlib import Path
 from threading import RLock
 from time import time
-from typing import Any, NamedTuple
+from typing import Any
 from warnings import warn
 
 import numpy as np
 
+from .arrays import Type
+
 SUFFIX, UNFINISHED = ".kernel", ".unfinished"
 LIMIT = 64 * 2**20  # bytes on disk, some thousand kernels: those that were not used for longest are removed
 DAY = 86_400.0  # seconds: how exactly a file shows when it was used, and when an unfinished one is given up
-
-
-class Type(NamedTuple):
-    """The type of a kernel's argument."""
-
-    name: str
-    extents: tuple[int | None, ...] | None  # None for a scalar; in an array, for an extent that is not a constant
-    by_column: bool
-
-    @classmethod
-    def parse(cls, text: str) -> Type:
-        """Parse "int64", "float32[:, 5]", or "float64[:, :].T" for an array whose first axis is contiguous."""
-        name, bracket, rest = text.partition("[")
-        axes, _, by_column = rest.partition("]")
-        extents = tuple(None if one.strip() == ":" else int(one) for one in axes.split(",")) if bracket else None
-        return cls(name, extents, by_column == ".T")
 
 
 class Kernel:

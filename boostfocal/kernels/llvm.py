@@ -12,7 +12,7 @@ from typing import Any
 
 from llvmlite import binding, ir
 
-from .cache import Type
+from .arrays import Type
 
 FLOAT, DOUBLE, INT, LONG = ir.FloatType(), ir.DoubleType(), ir.IntType(32), ir.IntType(64)
 TYPES = {"float32": FLOAT, "float64": DOUBLE, "int32": INT, "int64": LONG}
