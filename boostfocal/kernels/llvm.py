@@ -304,6 +304,8 @@ def _argument(builder: ir.IRBuilder, one: Type, given: Iterator[Any]) -> Any:
 
 def compiled(module: ir.Module) -> bytes:
     """The object file of a module, for the CPU of this machine."""
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
     target = binding.Target.from_triple(module.triple)
     try:
         features = binding.get_host_cpu_features().flatten()
