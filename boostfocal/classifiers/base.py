@@ -284,6 +284,18 @@ class FocalClassifier(Saved):
         The interval of a share is Wilson's (Wilson 1927), with groups that of a mean over clusters (Cochran 1977). The
         interval of differences over folds is that of Nadeau and Bengio (2003). Without labels only the drift of
         features can be seen: the page on pipelines shows how.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from boostfocal import FocalXGBClassifier
+        >>> X, noise = np.random.default_rng(0).normal(size=(2, 6000, 2))
+        >>> y = X[:, 0] + noise[:, 0] > 2
+        >>> model = FocalXGBClassifier(n_estimators=20, max_depth=2, n_jobs=1).fit(X[:4000], y[:4000])
+        >>> new = np.arange(4000, 6000)
+        >>> new = new[~y[new] | (new % 2 == 0)]  # half of the positives have gone
+        >>> model.check(X[new], y[new], cv=5).advice
+        'recalibrate'
         """
         from .checking import check  # imports what scoring does without
 
