@@ -33,6 +33,11 @@ def loss_curves(gammas: Sequence[float] = GAMMAS, ax: Axes | None = None) -> Axe
         One line each; 0 is cross-entropy.
     ax : Axes, optional
         Where to draw.
+
+    Examples
+    --------
+    >>> loss_curves([0.0, 2.0]).get_ylabel()
+    'loss'
     """
     checked = _gammas(gammas)
     ax = _axes(ax)
@@ -53,6 +58,11 @@ def loss_ratio(gammas: Sequence[float] = (0.5, 1.0, 2.0, 5.0), ax: Axes | None =
         One line each.
     ax : Axes, optional
         Where to draw.
+
+    Examples
+    --------
+    >>> loss_ratio([2.0]).get_ylabel()
+    'cross-entropy / focal loss'
     """
     checked = _gammas(gammas)
     ax = _axes(ax)
@@ -75,6 +85,11 @@ def derivatives(loss: FocalLoss | None = None, ax: Axes | None = None) -> Axes:
         Its gamma and alpha are used; both Hessians are drawn, without a bound on the step.
     ax : Axes, optional
         Where to draw.
+
+    Examples
+    --------
+    >>> from boostfocal import FocalLoss
+    >>> ax = derivatives(FocalLoss(2.0, hessian="exact"))
     """
     loss = _of_one_label(FocalLoss() if loss is None else loss)
     ax = _axes(ax)
@@ -107,6 +122,11 @@ def posterior(losses: Sequence[FocalLoss] | None = None, ax: Axes | None = None)
         One line each; by default gamma 1, 2 and 5.
     ax : Axes, optional
         Where to draw.
+
+    Examples
+    --------
+    >>> from boostfocal import FocalLoss
+    >>> ax = posterior([FocalLoss(1.0), FocalLoss(2.0, 0.25)])
     """
     shown = [_of_one_label(loss) for loss in losses or [FocalLoss(1.0), FocalLoss(2.0), FocalLoss(5.0)]]
     ax = _axes(ax)
@@ -131,6 +151,12 @@ def precision_recall(y: ArrayLike, scores: Mapping[str, ArrayLike], ax: Axes | N
         For each model its probabilities or margins.
     ax : Axes, optional
         Where to draw.
+
+    Examples
+    --------
+    >>> ax = precision_recall([0, 1, 1, 0], {"model": [0.2, 0.7, 0.6, 0.65]})
+    >>> ax.get_xlabel()
+    'recall'
     """
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
@@ -162,6 +188,12 @@ def reliability(y: ArrayLike, probabilities: Mapping[str, ArrayLike], bins: int 
     bins : int, default 10
     ax : Axes, optional
         Where to draw.
+
+    Examples
+    --------
+    >>> ax = reliability([0, 1, 1, 0], {"model": [0.2, 0.7, 0.6, 0.65]}, bins=2)
+    >>> ax.get_xlabel()
+    'probability'
     """
     labels, columns = _columns(y, probabilities)
     bins = validation.count("bins", bins)

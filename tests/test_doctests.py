@@ -27,7 +27,10 @@ def test_the_examples_of_a_public_name_print_what_they_say(name: str) -> None:
         assert not result.failed
 
 
-@pytest.mark.parametrize("module", ["boostfocal.metrics.registry", "boostfocal.plots"])
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("module", ["metrics.registry", "plots", "recalibration", "classifiers.base"])
 def test_examples_of_modules(module: str) -> None:
-    pytest.importorskip("matplotlib")
-    assert not doctest.testmod(importlib.import_module(module), optionflags=doctest.NORMALIZE_WHITESPACE).failed
+    pytest.importorskip("matplotlib").use("agg")
+    found = doctest.testmod(importlib.import_module(f"boostfocal.{module}"), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert found.attempted
+    assert not found.failed
