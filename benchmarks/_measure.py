@@ -36,6 +36,11 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return result
 
 
+def shown(mean: float, half: float | None, digits: int = 4) -> str:
+    """A difference with half its interval, if there is one."""
+    return f"{mean:+.{digits}f}" + ("" if half is None else f" ± {half:.{digits}f}")
+
+
 def ratio(ours: Seconds, rival: Seconds) -> float:
     """Median over repeats of ours / rival, each pair timed one after the other."""
     return float(np.median(ours / rival))

@@ -249,9 +249,9 @@ def _folder() -> Path:
 def _keel(name: str, item: str) -> Table:
     """A table in KEEL's format: the attributes' names in a header, the class last."""
     file = _folder() / item / f"{item}.dat"
-    names = [line.split()[1].partition("{")[0] for line in file.read_text().splitlines() if line[:10] == "@attribute"]
-    header = next(i for i, line in enumerate(file.read_text().splitlines()) if line.strip() == "@data")
-    d = pd.read_csv(file, skiprows=header + 1, names=names, skipinitialspace=True)
+    lines = [line.strip() for line in file.read_text().splitlines()]
+    names = [line.split()[1].partition("{")[0] for line in lines if line.startswith("@attribute")]
+    d = pd.read_csv(file, skiprows=lines.index("@data") + 1, names=names, skipinitialspace=True)
     return _table(name, d, d[names[-1]].str.strip() == "positive", names[-1])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 import xgboost as xgb
-from _measure import Report, parser
+from _measure import Report, parser, shown
 from _tables import TO_CHOOSE, TO_JUDGE, Loader
 from joblib import Parallel, delayed
 from scipy.special import expit
@@ -95,7 +95,7 @@ def judge(report: Report, loads: Iterable[Loader], folds: int) -> None:
         def more(ours: int, theirs: int, figure: str, of: Any = of) -> tuple[str, bool]:
             """A mean difference with its interval, and whether it is above it."""
             middle, reach = of_mean(of(ours, figure) - of(theirs, figure), float(of(parent, "test_share").mean()))
-            return f"{middle:+.4f}" + ("" if reach is None else f" ± {reach:.4f}"), reach is not None and middle > reach
+            return shown(middle, reach), reach is not None and middle > reach
 
         about = f"{name}, {engine}"
         beside, is_worse = more(default, parent, "log_loss")

@@ -8,13 +8,13 @@ is a way of training and a way of deciding: at a probability of one half, or at 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 import lightgbm as lgb
 import numpy as np
 import xgboost as xgb
-from _measure import Report, parser
+from _measure import Report, parser, shown
 from _tables import WITH_COSTS, Loader
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
@@ -114,18 +114,13 @@ def cost_sensitive(engine: str, draw: Draw, rows: Rows, X: NDArray[Any]) -> dict
 TRAININGS = (log_loss, weighted, focal, cost_sensitive)
 
 
-@dataclass(frozen=True)
-class Priced:
+@cache
+def numbers(load: Loader) -> Rows:
     """A table as every way of training takes it: numbers, a category by its code."""
-
-    load: Loader
-
-    @cached_property
-    def rows(self) -> Rows:
-        table = self.load().sample(ROWS)
-        columns = [table.X[c].cat.codes if table.X[c].dtype == "category" else table.X[c] for c in table.X]
-        assert table.costs is not None
-        return np.column_stack(columns).astype(np.float32), table.y, table.costs
+    table = load().sample(ROWS)
+    columns = [table.X[c].cat.codes if table.X[c].dtype == "category" else table.X[c] for c in table.X]
+    assert table.costs is not None
+    return np.column_stack(columns).astype(np.float32), table.y, table.costs
 
 
 def chosen(rows: tuple[Any, ...], index: NDArray[Any]) -> Any:
@@ -134,7 +129,7 @@ def chosen(rows: tuple[Any, ...], index: NDArray[Any]) -> Any:
 
 def judged(load: Loader, engine: str, fold: int, trials: int) -> dict[tuple[str, str], float]:
     """Savings on a test fold by training and decision."""
-    rows: Rows = Priced(load).rows
+    rows = numbers(load)
     train, test = load().sample(ROWS).folds(FOLDS, 0)[fold]
     fit, validation = train_test_split(train, test_size=0.25, random_state=fold, stratify=rows[1][train])
     found = {}
@@ -173,7 +168,7 @@ def judge(report: Report, loads: Iterable[Loader], folds: int, trials: int) -> N
 
     sizes = []
     for load in loads:
-        _, y, costs = Priced(load).rows
+        _, y, costs = numbers(load)
         sizes.append((load().name, y.size, float(y.mean()), float(np.median(costs[:, 1, 0] / costs[:, 0, 1].mean()))))
     report.table("Tables", ("table", "rows", "positive", "a miss in false alerts"), sizes)
 
@@ -181,8 +176,8 @@ def judge(report: Report, loads: Iterable[Loader], folds: int, trials: int) -> N
     for table in tables:
         for engine in ENGINES:
             for way in ways:
-                middle, half = of_mean(np.array([f[way] - f[OWN] for f in found[table, engine]]), 1 / (FOLDS - 1))
-                beside = "" if way == OWN else f"{middle:+.3f}" + ("" if half is None else f" ± {half:.3f}")
+                more = np.array([f[way] - f[OWN] for f in found[table, engine]])
+                beside = "" if way == OWN else shown(*of_mean(more, 1 / (FOLDS - 1)), 3)
                 by_table.append((table, engine, *way, mean(table, engine, way), beside))
     columns = ("table", "engine", "trained by", "decided", "savings", "− log loss at least cost")
     report.table("Savings by table", columns, by_table)
@@ -192,8 +187,8 @@ def judge(report: Report, loads: Iterable[Loader], folds: int, trials: int) -> N
     for engine in ENGINES:
         for way in ways:
             values = np.array([mean(table, engine, way) for table in tables])
-            middle, half = of_mean(values - [mean(table, engine, OWN) for table in tables], 0.0)
-            beside = "" if way == OWN else f"{middle:+.3f}" + ("" if half is None else f" ± {half:.3f}")
+            more = values - [mean(table, engine, OWN) for table in tables]
+            beside = "" if way == OWN else shown(*of_mean(more, 0.0), 3)
             rank = float(np.mean([ranks[table, engine][way] for table in tables]))
             summary.append((engine, *way, float(values.mean()), float(values.min()), beside, rank))
     columns = ("engine", "trained by", "decided", "mean savings", "least", "− log loss at least cost", "mean rank")

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from _measure import Report, parser
+from _measure import Report, parser, shown
 from _tables import RARE, WITH_COSTS, Loader, Table
 from classifiers import DEFAULT, ENGINES, FOLDS, GRID, run
 
@@ -39,7 +39,7 @@ def judge(report: Report, loads: Iterable[Loader], folds: int) -> None:
             )
             for more, digits, sign in ((100 * (losses / own - 1), 2, -1), (precisions - our, 4, 1)):
                 middle, half = of_mean(more, 0.0)
-                row.append(f"{middle:+.{digits}f}" + ("" if half is None else f" ± {half:.{digits}f}"))
+                row.append(shown(middle, half, digits))
                 gains.append(half is not None and sign * middle > half)
         rows.append(row)
         if all(gains):

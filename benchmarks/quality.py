@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from _measure import Report, parser
+from _measure import Report, parser, shown
 from _peers import PeerLoss, installed, missing
 from _tables import Loader, birds, caravan, crashes, flights, livers, loans, stops, tests
 from numpy.typing import NDArray
@@ -230,10 +230,6 @@ def summarize(report: Report, rows: list[Row]) -> None:
 def over_tables(differences: list[float]) -> str:
     """Mean over the tables and half its 95 % interval, each table one observation."""
     return shown(*of_mean(np.asarray(differences), 0.0))
-
-
-def shown(mean: float, reach: float | None) -> str:
-    return f"{mean:+.4f}" + ("" if reach is None else f" ± {reach:.4f}")
 
 
 def main() -> int:

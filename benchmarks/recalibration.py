@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from _measure import Report, parser
+from _measure import Report, parser, shown
 from _tables import TO_JUDGE, Loader
 from joblib import Parallel, delayed
 
@@ -76,12 +76,11 @@ def judge(report: Report, loads: Iterable[Loader], repeats: int) -> None:
                 if not by_table:
                     continue
                 means = np.array([np.mean(values, axis=0) for values in by_table.values()])
-                spans = [of_mean(column, 0.0) for column in means.T]
-                shown = [
-                    f"{mean * 100:+.2f}" + ("" if half is None else f" ± {half * 100:.2f}") for mean, half in spans
-                ]
-                rows.append((name, positives, method, len(by_table), *shown))
-                best[name, positives] = min(best.get((name, positives), (np.inf, "")), (spans[0][0], method))
+                hundredths = [shown(*of_mean(100 * column, 0.0), 2) for column in means.T]
+                rows.append((name, positives, method, len(by_table), *hundredths))
+                best[name, positives] = min(
+                    best.get((name, positives), (np.inf, "")), (float(means[:, 0].mean()), method)
+                )
     columns = ("model", "positives", "method", "tables", "log loss, percent", "calibration error, hundredths")
     report.table("Change by recalibration, mean over tables with its 95 % interval", columns, rows)
     for (name, positives), (change, method) in best.items():

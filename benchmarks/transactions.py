@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import xgboost as xgb
-from _measure import Report, parser
+from _measure import Report, parser, shown
 from _peers import missing
 from _tables import BASELINE, Transactions
-from quality import Row, judge, shown
+from quality import Row, judge
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from boostfocal import CardPrecision

@@ -128,9 +128,12 @@ def test_weights_count_as_rows_do(kind: Any) -> None:
                         [other.expected, other.observed, other.low, other.high])  # fmt: skip
     light = np.where(y == "fraud", 0.5, 1.0)
     assert_allclose(model.check(X, y, light, cv=2).rates[0].observed, np.average(y == "fraud", weights=light))
-    without = y == "good"
-    zeros = model.check(X, y, np.where(X[:, 0] > 0, 1.0, 0.0), cv=2)
-    assert zeros.rates[1].observed == pytest.approx(without[X[:, 0] > 0].mean())
+    some = X[:, 0] > 0
+    light = np.where(some, light, 0.0)
+    half = model.check(X, y, light, groups=customer, cv=4)
+    assert half == model.check(X[some], y[some], light[some], groups=customer[some], cv=4)
+    assert half.rows == some.sum()
+    assert half.rates[1].observed == pytest.approx(np.average((y == "good")[some], weights=light[some]))
 
 
 @needs_categories

@@ -264,6 +264,8 @@ def test_classifiers_take_labels_and_weights_on_the_device(kind: type) -> None:
     )
     assert_array_equal(there.predict_proba(X), here.predict_proba(X))
     assert_array_equal(there.classes_, [0, 1])
+    on_device = there.check(*to_device(X, y, weights), cv=2)
+    assert on_device == here.check(X, y, weights, cv=2)
 
 
 # --- on a real device, and for it --------------------------------------------------------------------

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils import _safe_indexing
 
-from .. import intervals, validation
+from .. import devices, intervals, validation
 from ..base import Float64s
 from ..focal import FocalLoss
 from ..metrics.scores import log_loss
@@ -107,8 +107,13 @@ class Check:
 
 def check(model: Any, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, groups: Any, cv: int) -> Check:
     """What `check` of a fitted classifier returns."""
-    codes, weights = labelled(X, y, sample_weight, model.classes_)
+    X = devices.to_host("X", X)
+    codes, weights = labelled(X, y, devices.to_host("sample_weight", sample_weight), model.classes_)
     entities = None if groups is None else validation.codes("groups", groups, codes.size)
+    if weights is not None and not weights.all():  # rows that weigh nothing are none, and a fold must not be of such
+        some = np.flatnonzero(weights)
+        X, codes, weights = _safe_indexing(X, some), codes[some], weights[some]
+        entities = None if entities is None else np.unique(entities[some], return_inverse=True)[1]
     splits = _splits(validation.count("cv", cv, 2), codes, entities, model.classes_.tolist())
     rows = _Rows(model, X, codes, weights)
     share = float(np.mean([judged.size / learned.size for learned, judged in splits]))
