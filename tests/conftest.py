@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # Kernels that the tests compile are kept for the next run, beside what pytest keeps. (Their key holds their text.)
@@ -40,6 +41,14 @@ def n_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(threads, "cpus", lambda: request.param)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     return int(request.param)
+
+
+@pytest.fixture(autouse=True)
+def no_figure_left() -> Iterator[None]:
+    """Close what a test drew: pyplot keeps figures for the tests that follow in the same process."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 SLOW = (

@@ -4,6 +4,7 @@ LightGBM's OpenCL backend runs for real where there is a device, which may be a 
 where there is a GPU.
 """
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,24 @@ def test_the_classifier_trains_on_cuda(loss: Any, where: str) -> None:
         assert np.abs(cpu.predict_proba(X) - gpu.predict_proba(X)).mean() < 1e-2
     scores = [log_loss(y_test, model.predict_proba(X_test)) for model in (cpu, gpu)]
     assert abs(scores[1] / scores[0] - 1) < 0.05
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(bool(why_no_cuda), reason=f"XGBoost trains on no GPU: {why_no_cuda}")
+@LOSSES
+def test_a_model_is_kept_right_with_rows_on_the_device(loss: Any) -> None:
+    cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+    model = FocalXGBClassifier(n_estimators=ROUNDS, device="cuda").fit(*rows(loss))
+    X, y = rows(loss, seed=1)
+    there = cupy.asarray(X), cupy.asarray(y), cupy.ones(y.size)
+    on_device, on_host = model.check(*there, cv=3), model.check(X, y, np.ones(y.size), cv=3)
+    assert on_device.advice == on_host.advice
+    for found, expected in zip(on_device.rates, on_host.rates, strict=True):
+        assert_allclose((found.expected, found.low, found.high), (expected.expected, expected.low, expected.high))
+    before = model.predict_proba(X)
+    device_model, host_model = (copy.deepcopy(model).recalibrate(*given) for given in (there, (X, y, np.ones(y.size))))
+    assert_allclose(device_model.predict_proba(there[0]), host_model.predict_proba(X), rtol=1e-5, atol=1e-7)
+    assert log_loss(y, device_model.predict_proba(X)) < log_loss(y, before)
 
 
 # --- larger than memory ------------------------------------------------------------------------------------

@@ -39,17 +39,14 @@ def test_each_picture_is_drawn_where_it_is_told(name: str) -> None:
     assert PICTURES[name](ax=ax) is ax
     assert pyplot.get_fignums() == [figure.number]
     figure.canvas.draw()
-    pyplot.close(figure)
     new = PICTURES[name]()
     assert new.get_xlabel()
     assert new.get_ylabel()
     assert new.get_legend() is not None
     new.figure.canvas.draw()
-    pyplot.close("all")
 
 
 def lines(ax: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    pyplot.close(ax.figure)
     return {line.get_label(): line.get_data() for line in ax.get_lines()}
 
 
