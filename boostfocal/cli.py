@@ -7,18 +7,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, TextIO, cast
 
-import numpy as np
-
 try:
     import typer
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from . import FocalLoss, SoftmaxFocalLoss, mean_cost, warm_up
-    from .compare import reading, report, run, snippet, splits
+    from . import FocalLoss, SoftmaxFocalLoss, warm_up
+    from .compare import costs, reading, report, run, snippet, splits
     from .compare import table as tables
     from .compare.contenders import CONTENDERS, DEVICES, Engine
-    from .compare.judged import Costs
     from .compare.summary import summarize
     from .compare.terminal import Tolerant, escaped, terminated_as_interrupted
     from .compare.training import missing_device
@@ -124,6 +121,7 @@ def compare(
         if dry_run and (given := [option for option, path in outputs.items() if path is not None]):
             raise reading.DataError(f"--dry-run writes no file: leave out {' and '.join(given)}")
         _check_outputs(table, outputs)
+        priced = costs.of_options(cost_fp, cost_fn, cost_tp, amount)
         dialect = reading.COMMON if table is None else reading.dialect_of(table, sep)
         source, frame, notes = _read(table, categorical or [], dialect)
         if table is None and target not in (None, EXAMPLE_TARGET):
@@ -139,13 +137,12 @@ def compare(
             source, frame, target or EXAMPLE_TARGET, positive=positive, time=time, group=group, drop=dropped,
             categorical=declared, amount=amount, dialect=dialect,
         )  # fmt: skip
-        costs = _costs(cost_fp, cost_fn, cost_tp, amount, prepared.binary)
         prepared.notes[:0] = notes
         repeats = repeats or (1 if time else 2)
         parts = splits.make_splits(prepared, folds=folds, repeats=repeats, gap=gap, seed=seed)
         smallest = min(part.test.size for part in parts)
         options = run.Options(
-            trials, rounds, select.value, k or min(100, max(1, smallest // 10)), seed, device.value, fpr, costs
+            trials, rounds, select.value, k or min(100, max(1, smallest // 10)), seed, device.value, fpr, priced
         )
         for name, value in (("-k", k), ("--fpr", fpr)):
             if value is not None and not prepared.binary:
@@ -154,7 +151,8 @@ def compare(
                 )
         if fpr is not None and not 0 <= fpr < 1:
             raise reading.DataError(f"--fpr must be a number in [0, 1), got {fpr:g}")
-        _check_savings(prepared, parts, costs)
+        if priced is not None:
+            priced.check(prepared, parts)
         if options.k > smallest:
             raise reading.DataError(f"-k must be at most the rows of the smallest test part, {smallest}, got {k}")
         engines = _engines(engine)
@@ -173,7 +171,7 @@ def compare(
             console.print("Interrupted before a split was finished: nothing to report.")
             raise typer.Exit(130)
         summary = summarize(results, parts, options, len(prepared.values))
-        code = snippet.winner_code(prepared, table, summary.winner, costs)
+        code = snippet.winner_code(prepared, table, summary.winner, priced)
         compared = report.Comparison(prepared, design, parts, options, results, summary, code)
         if json is not None:
             write(json, report.to_json(compared).encode())
@@ -263,46 +261,6 @@ def _check_outputs(table: Path | None, outputs: dict[str, Path | None]) -> None:
             raise reading.DataError(
                 f"{option} must be a file that can be written, got {str(path)!r}: {error}"
             ) from error
-
-
-def _costs(
-    false_positive: float | None, false_negative: float | None, true_positive: float, amount: str | None, binary: bool
-) -> Costs | None:
-    """The costs, if they were given; some must be given together."""
-    named = {"--cost-fp": false_positive, "--cost-fn": false_negative, "--cost-tp": true_positive}
-    for name, value in named.items():
-        if value is not None and not 0 <= value < np.inf:
-            raise reading.DataError(f"{name} must be a finite number, not negative, got {value:g}")
-    if false_positive is None:
-        given = [name for name, value in (("--cost-fn", false_negative), ("--amount", amount)) if value is not None]
-        if given or true_positive:
-            raise reading.DataError(
-                f"--cost-fp must be given with {(given or ['--cost-tp'])[0]}: what a false alert costs"
-            )
-        return None
-    if (false_negative is None) == (amount is None):
-        got = "neither" if amount is None else "both"
-        raise reading.DataError(f"--cost-fp needs --cost-fn or --amount, what a miss costs, got {got}")
-    if not binary:
-        raise reading.DataError(
-            f"--cost-fp must be left out unless one value is positive (--positive), got {false_positive:g}"
-        )
-    return Costs(false_positive, true_positive, false_negative, amount)
-
-
-def _check_savings(table: tables.Table, parts: list[splits.Split], costs: Costs | None) -> None:
-    """Refuse costs under which a test part has nothing to save, before hours are spent."""
-    if costs is None:
-        return
-    for number, part in enumerate(parts, start=1):
-        labels = table.labels[part.test]
-        matrices = costs.matrices(None if table.amount is None else table.amount[part.test])
-        for always, decision in (("alert no row", np.zeros_like(labels)), ("alert all rows", np.ones_like(labels))):
-            if mean_cost(labels, decision, matrices) <= 0:
-                raise reading.DataError(
-                    f"--cost-fp, --cost-fn and --amount must make it cost something to {always}, "
-                    f"got 0 in the test part of split {number}"
-                )
 
 
 def _engines(chosen: list[EngineName] | None) -> tuple[Engine, ...]:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from boostfocal.cli import app
 from boostfocal.compare import reading, run, snippet, splits, summary
 from boostfocal.compare import table as tables
-from boostfocal.compare.judged import Costs
+from boostfocal.compare.costs import Costs
 
 SMALL = ["--folds", "2", "--repeats", "1", "--trials", "1", "--rounds", "10", "--engine", "lightgbm"]
 

@@ -10,9 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from boostfocal.decisions import cost_matrix, decide, savings
+from boostfocal.decisions import decide, savings
 from boostfocal.metrics import PrecisionAtK, RecallAtFalsePositiveRate
 from boostfocal.metrics.scores import average_precision, brier, expected_calibration_error, log_loss, roc_auc
+
+from .costs import Costs
 
 
 @dataclass(frozen=True)
@@ -24,21 +26,6 @@ class Metric:
     short: str
     greater_is_better: bool
     score: Callable[[NDArray[Any], NDArray[np.float64]], float]
-
-
-@dataclass(frozen=True)
-class Costs:
-    """The costs of a false alert, of a right alert, and of a miss, which may cost each row's amount."""
-
-    false_positive: float
-    true_positive: float
-    false_negative: float | None = None
-    amount: str | None = None
-
-    def matrices(self, amounts: NDArray[np.float64] | None) -> NDArray[np.float64]:
-        """The cost matrix, or one for each row."""
-        missed = self.false_negative if amounts is None else amounts
-        return cost_matrix(self.false_positive, missed, true_positive=self.true_positive)
 
 
 def metrics_of(

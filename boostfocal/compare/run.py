@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .contenders import CONTENDERS, Contender, Device, Engine, Hyperparameters, Trial, draw_trials, shared_parameters
-from .judged import SELECTION_METRICS, Costs, SelectionMetric, metrics_of
+from .costs import Costs
+from .judged import SELECTION_METRICS, SelectionMetric, metrics_of
 from .splits import Split
 from .table import Table
 from .training import Data, Fitted, Job, train

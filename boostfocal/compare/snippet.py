@@ -7,7 +7,7 @@ from textwrap import fill, indent
 from typing import Any
 
 from .contenders import CONTENDERS, Engine
-from .judged import Costs
+from .costs import Costs
 from .reading import kind_of
 from .run import Result
 from .table import Table
