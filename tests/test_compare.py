@@ -17,10 +17,11 @@ import pytest
 from sklearn import metrics
 from typer.testing import CliRunner
 
+import boostfocal
 from boostfocal.cli import app
 from boostfocal.compare import judged, reading, run, snippet, splits, summary
 from boostfocal.compare import table as tables
-from boostfocal.compare.contenders import CONTENDERS, FOCAL, GAMMA_0, LOG_LOSS, draw_trials
+from boostfocal.compare.contenders import CONTENDERS, FOCAL, GAMMA_0, LOG_LOSS, Contender, draw_trials
 from boostfocal.compare.summary import Difference
 from boostfocal.metrics import scores
 
@@ -174,6 +175,26 @@ def test_the_winners_code_runs_and_its_probabilities_are_its_contenders(csv, com
     assert scores.average_precision(table.labels, probability) > 0.25
     if contender != "weighted log loss":
         assert probability.mean() == pytest.approx(table.labels.mean(), rel=0.25)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("contender", CONTENDERS, ids=lambda contender: contender.name)
+def test_the_winners_code_gives_the_reported_probabilities(
+    csv: Path, compared: Any, engine: str, contender: Contender, tmp_path: Path
+) -> None:
+    _, parts, _, results = compared
+    for result in (r for r in results if (r.engine, r.contender) == (engine, contender.name)):
+        frame, path = pd.read_csv(csv), tmp_path / "train.csv"
+        frame.iloc[parts[result.split].train].to_csv(path, index=False)
+        table = tables.prepare("train.csv", reading.read(path)[0], "fraud", positive="yes", drop=["day"])
+        scope: dict[str, Any] = {}
+        exec(snippet.winner_code(table, path, result), scope)
+        rows = frame.iloc[result.test][scope["features"]].astype(scope["X"].dtypes.to_dict())
+        np.testing.assert_allclose(scope["model"].predict_proba(rows)[:, 1], result.proba, atol=1e-6)
+        if contender.custom:  # and the model can be kept
+            scope["model"].save_model(str(tmp_path / "model.txt"))
+            kept = boostfocal.load(str(tmp_path / "model.txt"))
+            np.testing.assert_array_equal(kept.predict_proba(rows)[:, 1], scope["model"].predict_proba(rows)[:, 1])
 
 
 # --- multiclass ------------------------------------------------------------------------------------

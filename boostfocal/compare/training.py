@@ -87,7 +87,9 @@ def train(job: Job, data: Data, rows: NDArray[Any], validation: NDArray[Any] | N
         best = model.best_iteration + 1 if job.engine == "xgboost" else model.best_iteration_
 
     def predict(matrix: NDArray[np.float32]) -> NDArray[np.float64]:
-        proba = np.asarray(model.predict_proba(matrix), np.float64)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "(?s).*mismatched devices")  # of a model on a GPU, and rows that are not
+            proba = np.asarray(model.predict_proba(matrix), np.float64)
         return proba[:, 1] if data.n_classes == 2 else proba
 
     return Fitted(predict, best)
