@@ -74,6 +74,11 @@ def span(benchmark: str, title: str, column: str, text: str = "", **where: Any) 
     return least if least == largest else f"{least} to {largest}"
 
 
+def count(benchmark: str, title: str) -> str:
+    """How many rows a table has."""
+    return str(len(rows(benchmark, title)))
+
+
 def value(benchmark: str, name: str, text: str = "{:.3g}") -> str:
     """A single figure."""
     return text.format(load(benchmark)["values"][name])
@@ -135,7 +140,7 @@ def output(name: str) -> str:
     return (RESULTS / name).read_text(encoding="utf-8").rstrip()
 
 
-MACROS: tuple[Callable[..., str], ...] = (table, cell, span, value, targets, target, measured, version, peers, output)
+MACROS: tuple[Callable[..., str], ...] = (table, cell, count, span, value, targets, target, measured, version, peers, output)
 
 
 def define_env(env: Any) -> None:
