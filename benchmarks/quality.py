@@ -23,6 +23,7 @@ from _tables import (
     crashes,
     flights,
     forests,
+    intrusions,
     livers,
     loans,
     molecules,
@@ -51,10 +52,10 @@ from boostfocal.compare.table import Table as Compared
 from boostfocal.intervals import of_mean
 from boostfocal.metrics.scores import log_loss
 
-WIDE = (forests, molecules)  # hundreds of features: they would take hours
+LEFT_OUT = (forests, molecules, intrusions)  # hundreds of features would take hours; 22 positives make no five folds
 TABLES: tuple[Loader, ...] = (
     crashes, flights, loans, stops, caravan, tests, birds, livers,
-    *(table for table in RARE if table not in WIDE), *WITH_COSTS,
+    *(table for table in RARE if table not in LEFT_OUT), *WITH_COSTS,
 )  # fmt: skip
 ENGINES: tuple[Engine, ...] = ("xgboost", "lightgbm")
 ROWS = 10_000  # of a table at most

@@ -50,7 +50,9 @@ def winner_code(table: Table, path: Path | None, result: Result, costs: Costs | 
         lines.append(f"weight = y.map({_shown(dict(enumerate(recipe.class_weights.tolist())))})")
         weighted = ", sample_weight=weight"
     parameters = {"n_estimators": result.rounds, **result.parameters, **recipe.parameters}
-    if result.engine == "xgboost" and table.categorical:
+    if result.engine == "lightgbm":
+        parameters["verbosity"] = -1
+    elif table.categorical:
         parameters["enable_categorical"] = True  # which XGBoost below 3.3 asks for
     given = fill(", ".join(f"{name}={value!r}" for name, value in parameters.items()), 76, break_long_words=False)
     lines += ["", f"model = {recipe.name}(", *indent(given + ",", "    ").splitlines(), f").fit(X, y{weighted})"]
