@@ -14,22 +14,7 @@ from typing import Any
 import numpy as np
 from _measure import Report, parser, shown
 from _peers import installed, missing, peers, train
-from _tables import (
-    RARE,
-    WITH_COSTS,
-    Loader,
-    birds,
-    caravan,
-    crashes,
-    flights,
-    forests,
-    intrusions,
-    livers,
-    loans,
-    molecules,
-    stops,
-    tests,
-)
+from _tables import STUDY, loans
 from numpy.typing import NDArray
 from scipy.special import logit
 from sklearn.metrics import f1_score, precision_recall_curve
@@ -52,11 +37,6 @@ from boostfocal.compare.table import Table as Compared
 from boostfocal.intervals import of_mean
 from boostfocal.metrics.scores import log_loss
 
-LEFT_OUT = (forests, molecules, intrusions)  # hundreds of features would take hours; 22 positives make no five folds
-TABLES: tuple[Loader, ...] = (
-    crashes, flights, loans, stops, caravan, tests, birds, livers,
-    *(table for table in RARE if table not in LEFT_OUT), *WITH_COSTS,
-)  # fmt: skip
 ENGINES: tuple[Engine, ...] = ("xgboost", "lightgbm")
 ROWS = 10_000  # of a table at most
 FOLDS = 5
@@ -258,7 +238,7 @@ def main() -> int:
     report = Report("quality", options)
     if missing():
         report.note(f"not installed, left out: {', '.join(missing())}")
-    tables, size, folds, rounds, budgets = TABLES, ROWS, FOLDS, ROUNDS, BUDGETS
+    tables, size, folds, rounds, budgets = STUDY, ROWS, FOLDS, ROUNDS, BUDGETS
     if options.quick:
         tables, size, folds, rounds, budgets = (loans,), 4_000, 2, 30, {"defaults": 1, "tuned": 2}
     rows: list[Row] = []
