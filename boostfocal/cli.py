@@ -82,7 +82,9 @@ def compare(
         list[EngineName] | None, typer.Option(help="Engine; may be repeated. By default all installed.")
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds, or windows of time.")] = 5,
-    repeats: Annotated[int | None, typer.Option(min=1, help="Repeats of cross-validation (2; 1 with --time).")] = None,
+    repeats: Annotated[
+        int | None, typer.Option(min=1, help="Repeats of cross-validation (2; 1 with --time, or above 50,000 rows).")
+    ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Settings each contender may try in each split.")] = 6,
     rounds: Annotated[int, typer.Option(min=1, help="Boosting rounds at most; training stops early.")] = 1000,
     select: Annotated[
@@ -138,7 +140,7 @@ def compare(
             categorical=declared, amount=amount, dialect=dialect,
         )  # fmt: skip
         prepared.notes[:0] = notes
-        repeats = repeats or (1 if time else 2)
+        repeats = repeats or splits.default_repeats(prepared)
         parts = splits.make_splits(prepared, folds=folds, repeats=repeats, gap=gap, seed=seed)
         smallest = min(part.test.size for part in parts)
         options = run.Options(

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from boostfocal.compare.reading import DataError
-from boostfocal.compare.splits import MIN_POSITIVES, Design, Split, describe, make_splits
+from boostfocal.compare.splits import LARGE, MIN_POSITIVES, Design, Split, default_repeats, describe, make_splits
 from boostfocal.compare.table import Table, prepare
 
 
@@ -183,3 +183,10 @@ def test_record_tells_a_random_split_from_one_with_delay() -> None:
                 "from": pd.Timestamp(t.time[rows].min()).isoformat().removesuffix("T00:00:00"),
                 "to": pd.Timestamp(t.time[rows].max()).isoformat().removesuffix("T00:00:00"),
             }
+
+
+def test_cross_validation_of_large_tables_is_not_repeated() -> None:
+    assert default_repeats(table(2000)) == 2
+    assert default_repeats(table(2000, time="day")) == 1
+    assert default_repeats(table(LARGE)) == 2
+    assert default_repeats(table(LARGE + 1)) == 1

@@ -15,6 +15,7 @@ Index = NDArray[np.int64]
 
 MIN_POSITIVES = 5  # in each part on which something is measured: with fewer, average precision says nothing
 VERBS = {"fit": "fit", "validation": "choose settings by", "test": "test"}
+LARGE = 50_000  # rows above which cross-validation is not repeated by default: its intervals are narrow enough
 INNER_FOLDS = 4  # a quarter of the training rows chooses hyperparameters and the number of rounds
 
 
@@ -52,6 +53,11 @@ class Design:
             repeated = f", {self.repeats} repeats" if self.repeats > 1 else ""
             words = [f"at random, {self.folds} folds{repeated}"]
         return ", ".join([*words, entities] if entities else words)
+
+
+def default_repeats(table: Table) -> int:
+    """How often cross-validation is repeated, unless the user says."""
+    return 1 if table.time is not None or table.labels.size > LARGE else 2
 
 
 def describe(table: Table, splits: list[Split]) -> list[dict[str, Any]]:
