@@ -118,14 +118,33 @@ def test_escape_sequences_in_names_are_shown_escaped(table: Path) -> None:
     assert "\x1b" not in done.output
 
 
-@pytest.mark.parametrize("width", [40, 60, 80])
-def test_figures_show_on_narrow_terminals(table: Path, width: int) -> None:
-    text = compare_here(table, *SMALL, env={"COLUMNS": str(width)}).stdout
+@pytest.mark.parametrize("costs", [[], ["--cost-fp", "1", "--cost-fn", "5"]], ids=["plain", "with costs"])
+@pytest.mark.parametrize("width", [40, 60, 80, 81, 100])
+def test_figures_show_on_narrow_terminals(table: Path, width: int, costs: list[str]) -> None:
+    text = compare_here(table, *SMALL, *costs, env={"COLUMNS": str(width)}).stdout
     assert "…" not in text
-    means = text[text.index("Means over") : text.index("Paired")]
+    means, paired = text[text.index("Means over") : text.index("Paired")], text[text.index("Paired") :]
+    paired = paired[: paired.index("lightgbm:")]
+    for shown in (means, paired):
+        assert max(map(len, shown.splitlines())) <= width
+        headings = next(line for line in shown.splitlines() if "↑" in line)
+        assert set(re.sub("[↑↓]", "", headings).split()) <= {
+            "AP",
+            "saved",
+            "AUC",
+            "P@20",
+            "log",
+            "loss",
+            "Brier",
+            "ECE",
+            "fit,",
+            "s",
+        }
+        digits = {len(found) for found in re.findall(r"\d\.(\d*)", shown)}
+        assert digits == ({4, 2} if "fit" in headings else {4})  # no number is cut off
     assert re.search(r"focal loss +0\.\d{4}", means)
-    assert max(map(len, means.splitlines())) <= width
-    assert re.search(r"[+-]0\.\d{4} ± 0\.\d{4}|[+-]0\.\d{4}", text[text.index("Paired") :])
+    assert re.search(r"[+-]0\.\d{4} ± 0\.\d{4}", paired)
+    assert width < 60 or "weighted log loss − log loss" in paired
     assert Console(width=width).width == width
 
 

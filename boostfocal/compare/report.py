@@ -106,7 +106,7 @@ def _table(title: str, headings: list[str], rows: list[tuple[str, list[str]]], k
     shown = list(range(len(headings)))
     while len(shown) > 1 and labels + sum(1 + sizes[i] for i in shown) > width:
         shown.remove(next(i for i in reversed(shown) if i != kept))
-    table = TerminalTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table = TerminalTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     table.add_column("", no_wrap=labels + 1 + sizes[shown[0]] <= width, overflow="fold")
     for i in shown:
         table.add_column(headings[i], justify="right", no_wrap=True, min_width=sizes[i])
