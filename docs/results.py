@@ -140,7 +140,19 @@ def output(name: str) -> str:
     return (RESULTS / name).read_text(encoding="utf-8").rstrip()
 
 
-MACROS: tuple[Callable[..., str], ...] = (table, cell, count, span, value, targets, target, measured, version, peers, output)
+MACROS: tuple[Callable[..., str], ...] = (
+    table,
+    cell,
+    count,
+    span,
+    value,
+    targets,
+    target,
+    measured,
+    version,
+    peers,
+    output,
+)
 
 
 def define_env(env: Any) -> None:
