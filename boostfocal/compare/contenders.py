@@ -20,7 +20,7 @@ CLASSES: Mapping[Engine, tuple[tuple[str, str], tuple[str, str]]] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """The classifier to train, the parameters that are its own, and what rows of each class weigh in `fit`, if told."""
+    """The classifier to train, its own parameters, and the sample weight of each class, or None."""
 
     module: str
     name: str

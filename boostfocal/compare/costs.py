@@ -57,7 +57,7 @@ def of_options(
     Raises
     ------
     DataError
-        For costs that are no costs, and those that must be given together.
+        For costs below 0 or not finite, and if one of several that belong together is missing.
     """
     named = {"--cost-fp": false_positive, "--cost-fn": false_negative, "--cost-tp": true_positive}
     for name, value in named.items():
