@@ -7,9 +7,12 @@ from pathlib import Path
 
 # Kernels that the tests compile are kept for the next run, beside what pytest keeps. (Their key holds their text.)
 os.environ.setdefault("BOOSTFOCAL_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "kernels"))
-# The engines' threads wait spinning, and several test processes share the CPUs: each keeps to one thread. (Before the
-# engines are imported; `n_threads` is for tests of our own threads.)
+# Several test processes share the CPUs: each keeps to one thread. (LightGBM's scikit-learn classes ask joblib for the
+# number; `n_threads` is for tests of our own threads.) Threads that a test asks for do not wait spinning: a busy
+# neighbour would make them ten times as slow. (All before the engines are imported.)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Without a CUDA device Numba simulates one. (Before Numba is imported.)
 if not Path("/proc/driver/nvidia/version").exists():
     os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")

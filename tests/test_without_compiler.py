@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose
 
 from boostfocal import FocalLoss, SoftmaxFocalLoss
@@ -24,9 +25,9 @@ def run(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_mathematics_hold_without_the_compiler() -> None:
-    files = [str(TESTS / name) for name in MATHEMATICS]
-    done = run("-m", "pytest", "--without-compiler", "-n", "0", "-q", "-x", "-k", "not 1500", *files)
+@pytest.mark.parametrize("name", MATHEMATICS)
+def test_mathematics_hold_without_the_compiler(name: str) -> None:
+    done = run("-m", "pytest", "--without-compiler", "-n", "0", "-q", "-x", "-k", "not 1500", str(TESTS / name))
     assert done.returncode == 0, done.stdout[-3000:]
 
 
