@@ -42,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def n_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Run large arrays in this many threads, whatever the machine has."""
     monkeypatch.setattr(threads, "cpus", lambda: request.param)
+    threads._pool.cache_clear()  # else they are as many as the first call found CPUs
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     return int(request.param)
 
