@@ -49,7 +49,7 @@ def table(
 
 
 def _is_number(found: list[dict[str, Any]], name: str) -> bool:
-    return any(isinstance(row[name], (int, float)) for row in found)
+    return any(isinstance(row[name], (int, float)) or " ± " in str(row[name]) for row in found)
 
 
 def _cell(value: Any, text: str) -> str:
@@ -57,7 +57,9 @@ def _cell(value: Any, text: str) -> str:
         return "–"
     if isinstance(value, float):
         return text.format(value)
-    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "\\|")
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value).replace("|", "\\|").replace(" ± ", "\u00a0±\u00a0")  # no line ends before an interval
 
 
 def cell(benchmark: str, title: str, column: str, text: str = "", **where: Any) -> str:
