@@ -43,12 +43,12 @@ def table(
     shown = columns if isinstance(columns, Mapping) else {name: name for name in columns or found[0]}
     text = text or load(benchmark)["formats"][title]
     lines = ["| " + " | ".join(shown.values()) + " |"]
-    lines.append("| " + " | ".join("--:" if _is_number(found, name) else "---" for name in shown) + " |")
+    lines.append("| " + " | ".join("--:" if _is_figure(found, name) else "---" for name in shown) + " |")
     lines += ["| " + " | ".join(_cell(row[name], text) for name in shown) + " |" for row in found]
     return "\n".join(lines)
 
 
-def _is_number(found: list[dict[str, Any]], name: str) -> bool:
+def _is_figure(found: list[dict[str, Any]], name: str) -> bool:
     return any(isinstance(row[name], (int, float)) or " ± " in str(row[name]) for row in found)
 
 

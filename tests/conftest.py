@@ -8,8 +8,8 @@ from pathlib import Path
 # Kernels that the tests compile are kept for the next run, beside what pytest keeps. (Their key holds their text.)
 os.environ.setdefault("BOOSTFOCAL_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "kernels"))
 # Several test processes share the CPUs: each keeps to one thread. (LightGBM's scikit-learn classes ask joblib for the
-# number; `n_threads` is for tests of our own threads.) Threads that a test asks for do not wait spinning: a busy
-# neighbour would make them ten times as slow. (All before the engines are imported.)
+# number, as `compare` does for that of its processes; `n_threads` is for tests of our own threads.) Threads that a test
+# asks for do not wait spinning: a busy neighbour would make them ten times as slow. (All before the engines are imported.)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def n_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Run large arrays in this many threads, whatever the machine has."""
     monkeypatch.setattr(threads, "cpus", lambda: request.param)
-    threads._pool.cache_clear()  # else they are as many as the first call found CPUs
+    threads._pool.cache_clear()  # helping threads start once, as many as there were CPUs then
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     return int(request.param)
 

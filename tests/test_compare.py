@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,6 @@ from boostfocal.metrics import scores
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:joblib.*", "ignore::DeprecationWarning")
 
 ENGINES = ("xgboost", "lightgbm")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_process() -> Iterator[None]:
-    """Fit in this process: each further one would import the engines and compile the kernels again."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOKY_MAX_CPU_COUNT", "1")  # read by joblib
-        yield
 
 
 def make_frame(n: int = 1500, signal_strength: float = 2.0) -> pd.DataFrame:

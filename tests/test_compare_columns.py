@@ -1,7 +1,7 @@
 """Whatever a table's columns hold, `compare` takes it as it is, and its winner's code trains what was compared."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
@@ -63,13 +63,6 @@ PARQUET_ONLY: dict[str, list[Any]] = {
     "nullable": pd.array(among(1, None, 3, 4), "Int64"),  # type: ignore[dict-item]
 }
 USABLE = {"floats", "whole", "truths", "decimals", "large", "text", "codes", "ranks", "years", "nullable"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_process() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOKY_MAX_CPU_COUNT", "1")
-        yield
 
 
 def written(frame: pd.DataFrame, folder: Path, suffix: str, sep: str = ",", decimal: str = ".") -> Path:
