@@ -9,7 +9,7 @@ from pathlib import Path
 os.environ.setdefault("BOOSTFOCAL_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "kernels"))
 # Several test processes share the CPUs: each keeps to one thread. (LightGBM's scikit-learn classes ask joblib for the
 # number, as `compare` does for that of its processes; `n_threads` is for tests of our own threads.) Threads that a test
-# asks for do not wait spinning: a busy neighbour would make them ten times as slow. (All before the engines are imported.)
+# asks for do not wait spinning, which a busy neighbour makes ten times as slow. (All before the engines are imported.)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
